@@ -27,7 +27,14 @@ struct store_entry {
 };
 /* Called for each entry after the whole group is durable: result.changes for the feed, result.results for the waiter. */
 typedef void store_applied_fn(void *arg, const struct store_entry *entry, const struct apply_result *result);
-/* Apply a group in one synced transaction. txn may be NULL (then one is begun and committed here). */
+/* The two halves of store_apply(), for a caller with a write transaction of its own: one sync then covers the log and the store.
+ * begin writes records and the applied index into txn and changes the mirror; end is called once txn is committed, calls fn for
+ * each entry and frees the group. A txn that does not commit leaves the mirror ahead of the disk: end the process. */
+struct store_group;
+int store_apply_begin(struct store *store, MDB_txn *txn, const struct store_entry *entries, size_t count, struct store_group **ret_group,
+                      struct sw_err *err);
+void store_apply_end(struct store *store, struct store_group *group, store_applied_fn *fn, void *arg);
+/* Apply a group in one synced transaction: begin, commit, end. */
 int store_apply(struct store *store, const struct store_entry *entries, size_t count, store_applied_fn *fn, void *arg, struct sw_err *err);
 
 /* Feed snapshot: objects of the wanted tables as FeedSnapshot chunks of about 256 KiB. */
