@@ -34,6 +34,18 @@ static bool text_ok(const char *text)
     return true;
 }
 
+void sw_pb_text_clean(char *text)
+{
+    for (unsigned char *p = (unsigned char *)text; *p != '\0';) {
+        size_t len = utf8_len(p);
+        if (len == 0 || *p < 0x20 || *p == 0x7f) {
+            *p = *p == '\n' || *p == '\t' || *p == '\r' ? ' ' : '?';
+            len = 1;
+        }
+        p += len;
+    }
+}
+
 static bool message_ok(const ProtobufCMessage *message);
 
 static bool member_ok(const ProtobufCFieldDescriptor *field, const void *value)

@@ -27,5 +27,7 @@ int sw_pb_equal(const void *a, const void *b);
 ProtobufCBinaryData sw_pb_bytes(const void *data, size_t len);
 /* Replace an owned string field. */
 void sw_pb_set(char **field, const char *text);
+/* Make any bytes one clean line that sw_pb_unpack() accepts: control characters and broken UTF-8 are replaced in place. */
+void sw_pb_text_clean(char *text);
 
 #endif

@@ -25,7 +25,7 @@ struct bus_server;
 struct bus_client;
 
 int bus_new(struct svc *svc, struct bus **ret_bus, struct sw_err *err);
-void bus_free(struct bus *bus);
+void bus_free(struct bus *bus); /* closes what is still open: servers, clients and senders are gone after it */
 
 /* ---- who is there ---- */
 struct bus_peer_info {
@@ -35,7 +35,7 @@ struct bus_peer_info {
 /* Asked at each handshake and again for each message (cheap look-up please): revocation is effective at once. */
 typedef struct bus_peer_info bus_admit_fn(void *arg, const uint8_t curve_key[32]);
 
-/* Who sent a message and where the answer goes. Copyable; may be kept to answer or stream later. */
+/* Who sent a message and where the answer goes. Copyable; may be kept to answer or stream later, until its server is closed. */
 struct bus_sender {
     struct bus_server *server;
     enum bus_role role;
@@ -114,6 +114,7 @@ int bus_sync_ask(struct bus_sync *sync, const void *body, uint64_t timeout_ms, v
 int bus_sync_next(struct bus_sync *sync, uint64_t timeout_ms, void **ret_body, bool *ret_more, struct sw_err *err);
 uint64_t bus_sync_seq(const struct bus_sync *sync); /* of the last question */
 void bus_sync_close(struct bus_sync *sync);
+bool bus_sync_interrupted(void); /* Ctrl-C (or SIGTERM) came since the first bus_sync_open(); handlers are set there if unset */
 
 /* Metrics swarm_<process>_bus_{received,sent,refused}_total are kept by the bus. */
 #endif
