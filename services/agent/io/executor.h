@@ -32,8 +32,9 @@ struct executor;
 enum executor_event_type {
     EXECUTOR_PREPARED, /* image unpacked, root mounted, shim waiting in its own network namespace, networks attached */
     EXECUTOR_STARTED,  /* the container's process runs */
-    EXECUTOR_EXITED,   /* it ended, by itself or not; may come right after STARTED, or instead of nothing after recovery */
-    EXECUTOR_REMOVED   /* process, mounts, cgroup, bundle, addresses and log are gone */
+    EXECUTOR_EXITED,   /* it ended, by itself or not, every process of it; addresses, links, mounts and cgroup are freed, while
+                          the written layer and the log stay until remove (a finished task is kept as history) */
+    EXECUTOR_REMOVED   /* everything of it is gone */
 };
 enum executor_failure {
     EXECUTOR_OK = 0,
