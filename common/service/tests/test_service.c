@@ -31,7 +31,7 @@ static int probe_start(struct svc *svc, void *state, struct sw_err *err)
     return probe->begin(probe, err);
 }
 
-static int run_probe(struct probe *probe, int argc, char **argv)
+static int run_probe(struct probe *probe, int argc, const char *const *argv)
 {
     struct svc_option options[] = {
         { "name", SVC_STRING, "nobody", &probe->name, 0, 0, "a name" },
@@ -40,14 +40,14 @@ static int run_probe(struct probe *probe, int argc, char **argv)
     };
     struct svc_program program = { .name = "probe", .summary = "test", .metrics_address = "127.0.0.1:0", .options = options,
                                    .option_count = 3, .state = probe, .start = probe_start };
-    char *args[16] = { argv[0] };
+    char *args[16] = { (char *)(uintptr_t)argv[0] };
     char state_dir[64], run_dir[64];
     (void)snprintf(state_dir, sizeof state_dir, "--state-dir=%s/s", probe->dir);
     (void)snprintf(run_dir, sizeof run_dir, "--run-dir=%s/r", probe->dir);
     args[1] = state_dir;
     args[2] = run_dir;
     for (int i = 1; i < argc; i++)
-        args[2 + i] = argv[i];
+        args[2 + i] = (char *)(uintptr_t)argv[i];
     return svc_main(&program, argc + 2, args);
 }
 
@@ -73,7 +73,7 @@ static int begin_timer(struct probe *probe, struct sw_err *err)
 static void test_timers_and_quit(void **state)
 {
     struct probe probe = { .dir = *state, .begin = begin_timer };
-    char *argv[] = { "probe" };
+    const char *argv[] = { "probe" };
     assert_int_equal(run_probe(&probe, 1, argv), 7);
     assert_int_equal(probe.timer_calls, 3);
 }
@@ -97,7 +97,7 @@ static int begin_soon(struct probe *probe, struct sw_err *err)
 static void test_soon_is_coalesced_and_options_arrive(void **state)
 {
     struct probe probe = { .dir = *state, .begin = begin_soon };
-    char *argv[] = { "probe", "--name", "x", "--wait=2s", "--item=a", "--item", "b" };
+    const char *argv[] = { "probe", "--name", "x", "--wait=2s", "--item=a", "--item", "b" };
     assert_int_equal(run_probe(&probe, 7, argv), 0);
     assert_int_equal(probe.turns, 1);
     assert_string_equal(probe.out, "x 2000 2");
@@ -105,10 +105,10 @@ static void test_soon_is_coalesced_and_options_arrive(void **state)
 
 static void test_bad_options_are_usage_errors(void **state)
 {
-    char *bad[][2] = { { "--nope", "1" }, { "--wait", "5" }, { "--wait", "1ms" }, { "--log-level", "loud" }, { "word", "" } };
+    const char *bad[][2] = { { "--nope", "1" }, { "--wait", "5" }, { "--wait", "1ms" }, { "--log-level", "loud" }, { "word", "" } };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct probe probe = { .dir = *state, .begin = begin_soon };
-        char *argv[] = { "probe", bad[i][0], bad[i][1] };
+        const char *argv[] = { "probe", bad[i][0], bad[i][1] };
         assert_int_equal(run_probe(&probe, 3, argv), 125);
         assert_int_equal(probe.turns, 0);
     }
@@ -120,7 +120,7 @@ static void test_config_file_lies_below_flags(void **state)
     SW_AUTO(sw_free) char *path = sw_strf("%s/conf", (char *)*state);
     static const char text[] = "# a comment\nname = filed\n\nwait=3s\n";
     assert_int_equal(svc_file_write(path, text, sizeof text - 1, 0600, NULL), 0);
-    char *argv[] = { "probe", "--config", path, "--name", "typed" };
+    const char *argv[] = { "probe", "--config", path, "--name", "typed" };
     assert_int_equal(run_probe(&probe, 5, argv), 0);
     assert_string_equal(probe.out, "typed 3000 0");
     assert_int_equal(svc_file_write(path, "nope = 1\n", 9, 0600, NULL), 0);
@@ -147,7 +147,7 @@ static int begin_child(struct probe *probe, struct sw_err *err)
 static void test_child_gets_input_and_answers(void **state)
 {
     struct probe probe = { .dir = *state, .begin = begin_child };
-    char *argv[] = { "probe" };
+    const char *argv[] = { "probe" };
     assert_int_equal(run_probe(&probe, 1, argv), 0);
     assert_int_equal(probe.child_calls, 1);
     assert_string_equal(probe.out, "0:hello");
@@ -163,7 +163,7 @@ static int begin_slow_child(struct probe *probe, struct sw_err *err)
 static void test_child_is_killed_at_its_deadline(void **state)
 {
     struct probe probe = { .dir = *state, .begin = begin_slow_child };
-    char *argv[] = { "probe" };
+    const char *argv[] = { "probe" };
     assert_int_equal(run_probe(&probe, 1, argv), 0);
     assert_true(probe.timed_out);
 }
@@ -178,7 +178,7 @@ static int begin_missing_child(struct probe *probe, struct sw_err *err)
 static void test_missing_program_is_a_failure_at_once(void **state)
 {
     struct probe probe = { .dir = *state, .begin = begin_missing_child };
-    char *argv[] = { "probe" };
+    const char *argv[] = { "probe" };
     assert_int_equal(run_probe(&probe, 1, argv), 1);
     assert_int_equal(probe.child_calls, 0);
 }
