@@ -21,7 +21,7 @@ struct svc_watch {
     int fd;
     svc_fd_fn *fn; /* NULL = deleted, freed after the batch */
     void *arg;
-    struct svc_watch *next;
+    struct svc_watch *prev, *next;
 };
 
 struct svc_timer {
@@ -33,6 +33,14 @@ struct svc_timer {
     struct svc_timer *prev, *next;
 };
 
+struct svc_dirwatch {
+    int fd;
+    struct svc *svc;
+    svc_timer_fn *fn;
+    void *arg;
+    struct svc_dirwatch *next;
+};
+
 struct soon {
     svc_timer_fn *fn;
     void *arg;
@@ -42,7 +50,8 @@ struct svc_loop {
     struct svc *svc;
     zloop_t *zloop;
     int epoll_fd, wake_fd, timer_fd, signal_fd;
-    struct svc_watch *graveyard;
+    struct svc_watch *watches, *graveyard;
+    struct svc_dirwatch *dirwatches;
     struct svc_timer *timers;
     uint64_t armed_ms;
     struct soon *soons;
@@ -56,6 +65,7 @@ struct svc_watch *svc_watch_add(struct svc *svc, int fd, uint32_t events, svc_fd
     struct epoll_event event = { .events = events, .data.ptr = watch };
     int rc = epoll_ctl(svc->loop->epoll_fd, EPOLL_CTL_ADD, fd, &event);
     assert(rc == 0);
+    DL_APPEND(svc->loop->watches, watch);
     return watch;
 }
 
@@ -71,7 +81,8 @@ void svc_watch_del(struct svc_watch *watch)
         return;
     (void)epoll_ctl(watch->loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
     watch->fn = NULL;
-    LL_PREPEND(watch->loop->graveyard, watch);
+    DL_DELETE(watch->loop->watches, watch);
+    DL_APPEND(watch->loop->graveyard, watch);
 }
 
 /* ---- timers: few, so a list; one timerfd stands at the nearest ---- */
@@ -199,15 +210,15 @@ static void on_wake(void *arg, int fd, uint32_t events)
 
 /* ---- the epoll inside zloop ---- */
 
-static void bury(struct svc_loop *loop)
+static void bury(struct svc_watch **list)
 {
     struct svc_watch *watch;
     struct svc_watch *next;
-    LL_FOREACH_SAFE(loop->graveyard, watch, next)
+    DL_FOREACH_SAFE(*list, watch, next)
     {
         free(watch);
     }
-    loop->graveyard = NULL;
+    *list = NULL;
 }
 
 static int on_epoll(zloop_t *zloop, zmq_pollitem_t *item, void *arg)
@@ -222,7 +233,7 @@ static int on_epoll(zloop_t *zloop, zmq_pollitem_t *item, void *arg)
         if (watch->fn != NULL)
             watch->fn(watch->arg, watch->fd, events[i].events);
     }
-    bury(loop);
+    bury(&loop->graveyard);
     return loop->svc->quitting ? -1 : 0;
 }
 
@@ -292,7 +303,16 @@ void svc_loop_close(struct svc *svc)
     {
         free(timer);
     }
-    bury(loop);
+    bury(&loop->graveyard);
+    bury(&loop->watches);
+    struct svc_dirwatch *dir;
+    struct svc_dirwatch *next_dir;
+    LL_FOREACH_SAFE(loop->dirwatches, dir, next_dir)
+    {
+        if (dir->fd >= 0)
+            (void)close(dir->fd);
+        free(dir);
+    }
     int fds[] = { loop->epoll_fd, loop->wake_fd, loop->timer_fd, loop->signal_fd };
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
         if (fds[i] >= 0)
@@ -316,13 +336,6 @@ zloop_t *svc_loop(struct svc *svc)
 
 /* ---- directories ---- */
 
-struct svc_dirwatch {
-    int fd;
-    struct svc *svc;
-    svc_timer_fn *fn;
-    void *arg;
-};
-
 static void on_inotify(void *arg, int fd, uint32_t events)
 {
     struct svc_dirwatch *watch = arg;
@@ -337,6 +350,7 @@ struct svc_dirwatch *svc_dirwatch_new(struct svc *svc, const char *dir, svc_time
 {
     struct svc_dirwatch *watch = sw_alloc0(sizeof *watch);
     *watch = (struct svc_dirwatch){ .fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .svc = svc, .fn = fn, .arg = arg };
+    LL_PREPEND(svc->loop->dirwatches, watch);
     if (svc_mkdirs(dir, 0700, NULL) != 0 || watch->fd < 0 ||
         inotify_add_watch(watch->fd, dir, IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE | IN_DELETE_SELF) < 0) {
         svc_log(SVC_ERROR, "cannot watch directory", "dir=%s err=\"%s\"", dir, strerror(errno));
