@@ -22,6 +22,8 @@ struct apply_result {
     size_t change_count;
     Swarm__TxnResult **results; /* one a transaction */
     size_t result_count;
+    void **retired; /* objects that were replaced or removed: kept until deinit, since changes may point to them */
+    size_t retired_count;
 };
 /* entry_term is the term of the log entry: a batch with another term is refused whole (each result SW_FENCED).
  * The result is freed by apply_result_deinit(); it points into the mirror until its next change. */

@@ -25,7 +25,8 @@ struct store_entry {
     const void *data; /* encoded StoreBatch; len 0 = nothing to apply (no-op, configuration) */
     size_t len;
 };
-/* Called for each entry after the whole group is durable: result.changes for the feed, result.results for the waiter. */
+/* Called for each entry after the whole group is durable: result.changes for the feed, result.results for the waiter.
+ * The entry tells index and term only: its data may be gone by then. */
 typedef void store_applied_fn(void *arg, const struct store_entry *entry, const struct apply_result *result);
 /* The two halves of store_apply(), for a caller with a write transaction of its own: one sync then covers the log and the store.
  * begin writes records and the applied index into txn and changes the mirror; end is called once txn is committed, calls fn for
