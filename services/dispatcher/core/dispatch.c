@@ -7,8 +7,7 @@
 struct dispatch *dispatch_new(const char *node_id, uint64_t seed)
 {
     struct dispatch *d = sw_alloc0(sizeof *d);
-    assert(strlen(node_id) < sizeof d->self);
-    strcpy(d->self, node_id);
+    id_set(d->self, node_id);
     sw_rng_seed(&d->rng, seed);
     d->mirror = mirror_new();
     d->next_ms = UINT64_MAX;
@@ -142,7 +141,7 @@ static void on_change(struct dispatch *d, struct assign_delta *delta, const Swar
     if (change->table == SWARM__TABLE__TABLE_TASK) {
         const Swarm__Task *old = mirror_task(d->mirror, change->id);
         if (old != NULL && old->node_id != NULL && strlen(old->node_id) < sizeof old_node)
-            strcpy(old_node, old->node_id);
+            id_set(old_node, old->node_id);
     }
     if (mirror_change(d->mirror, change, NULL) != 0)
         return;

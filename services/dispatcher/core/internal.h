@@ -7,6 +7,16 @@
 #include "common/base/scratch.h"
 #include "services/dispatcher/core/dispatch.h"
 
+#include <assert.h>
+#include <string.h>
+
+static inline void id_set(char ret[SW_ID_SIZE], const char *id)
+{
+    size_t len = strlen(id);
+    assert(len < SW_ID_SIZE);
+    memcpy(ret, id, len + 1);
+}
+
 /* One row a node that has, or lately had, a session or a deadline. */
 struct dnode {
     char id[SW_ID_SIZE];

@@ -52,7 +52,7 @@ bool report_ask(struct dispatch *d, enum dask_kind kind, const char *node_id, co
     struct dask *ask = &queue->asks[queue->ask_count++];
     memset(ask, 0, sizeof *ask);
     ask->kind = kind;
-    strcpy(ask->node_id, node_id); /* fits: it is the id of a row */
+    id_set(ask->node_id, node_id);
     ask->peer = *peer;
     return true;
 }
@@ -82,7 +82,7 @@ static void queue_task(struct dispatch *d, const char *task_id, const char *node
         dtask_status_free(old);
     }
     struct dtask_status *row = sw_alloc0(sizeof *row);
-    strcpy(row->node_id, node_id);
+    id_set(row->node_id, node_id);
     row->status = sw_pb_clone(status);
     sw_pb_set(&row->status->applied_by, d->self);
     row->status->has_applied_ns = true;

@@ -13,8 +13,7 @@ struct dnode *node_row(struct dispatch *d, const char *id)
     if (node != NULL)
         return node;
     node = sw_alloc0(sizeof *node);
-    assert(strlen(id) < sizeof node->id);
-    strcpy(node->id, id);
+    id_set(node->id, id);
     node->deadline_ms = UINT64_MAX;
     sw_idmap_put(&d->nodes, id, node);
     return node;
@@ -89,7 +88,7 @@ void session_request(struct dispatch *d, const struct dispatch_event *event)
     node_beat(d, node, DISPATCH_MISSED_BEATS);
     bool queued = sw_idmap_has(&d->gathering.nodes, node->id) || sw_idmap_has(&d->flight.nodes, node->id);
     struct dask ask = { DASK_SESSION, "", *event->peer };
-    strcpy(ask.node_id, node->id);
+    id_set(ask.node_id, node->id);
     if (!queued && status_known(object, request))
         session_open(d, &ask);
     else if (report_ask(d, DASK_SESSION, node->id, event->peer))
