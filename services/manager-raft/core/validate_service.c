@@ -103,8 +103,10 @@ static int check_amounts(const char *word, const Swarm__Resources *resources, st
 {
     if (resources == NULL)
         return 0;
+    if (resources->nano_cpus < 0)
+        return sw_fail(err, SW_INVALID, "invalid cpu value (%s): must not be negative", word);
     if (resources->nano_cpus != 0 && resources->nano_cpus < NANO_CPUS_MIN)
-        return sw_fail(err, SW_INVALID, "invalid cpu value %" PRId64 "e-9 (%s): Must be at least 0.001", resources->nano_cpus, word);
+        return sw_fail(err, SW_INVALID, "invalid cpu value 0.%09" PRId64 " (%s): Must be at least 0.001", resources->nano_cpus, word);
     if (resources->nano_cpus > NANO_CPUS_MAX)
         return sw_fail(err, SW_INVALID, "invalid cpu value (%s): Must be at most 1000000", word);
     if (resources->memory_bytes != 0 && resources->memory_bytes < MEMORY_MIN)
