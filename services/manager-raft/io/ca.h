@@ -28,7 +28,8 @@ bool ca_ready(const struct ca *ca);
 int ca_load(struct ca *ca, const struct mirror *mirror, struct sw_err *err);
 
 /* A new cluster with this node as its first manager: makes root, join secrets, data key (file), the objects and the
- * certificates. *ret_batch creates Cluster and Node. On success *ca is ready. */
+ * certificates. *ret_batch creates Cluster and Node. On success *ca is ready; when the batch then cannot be committed, start
+ * over with a new struct ca. An old raft directory must have been moved aside before: the data key goes into it. */
 struct ca_ports {
     unsigned control, dispatcher, raft; /* that other nodes reach this manager at */
 };
