@@ -252,12 +252,10 @@ static void to_leader(struct raft *raft, const struct raft_msg *msg)
         raft_on_append_reply(raft, peer, msg);
         return;
     }
-    peer->probe_sent = false;
     if (msg->context > peer->read_ack && msg->context <= raft->read_round)
         peer->read_ack = msg->context;
     raft_read_acked(raft);
-    if (peer->match < raft_tail_last(&raft->tail))
-        raft_feed(raft, peer, true); /* an append that got lost shows when the next one does not fit */
+    raft_nudge(raft, peer);
 }
 
 static void on_message(struct raft *raft, const struct raft_msg *msg)
@@ -392,6 +390,16 @@ static void finish_news(struct raft *raft)
     effect->leader = raft->told.leader = raft->leader;
 }
 
+/* Only now is it certain that the log does not move any more in this step. */
+static void finish_entries(struct raft *raft)
+{
+    for (size_t i = 0; i < raft->effect_count; i++) {
+        struct raft_msg *msg = &raft->effects[i].msg;
+        if (raft->effects[i].type == RAFT_DO_SEND && msg->entry_count != 0)
+            msg->entries = raft_tail_at(&raft->tail, msg->log_index + 1);
+    }
+}
+
 static uint64_t deadline(const struct raft *raft)
 {
     if (raft->failed)
@@ -411,6 +419,7 @@ enum raft_result raft_step(struct raft *raft, const struct raft_event *event, st
     enum raft_result result = dispatch(raft, event);
     finish_disk(raft);
     finish_news(raft);
+    finish_entries(raft);
     assert(raft->commit <= raft_tail_last(&raft->tail) && raft->commit >= raft->tail.base_index);
     *ret_update = (struct raft_update){ raft->effects, raft->effect_count, deadline(raft), raft->proposed_index };
     return result;

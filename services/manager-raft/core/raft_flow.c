@@ -113,6 +113,17 @@ void raft_feed_all(struct raft *raft, bool allow_empty)
     }
 }
 
+/* A sign of life from a follower that lacks something: send again, so that appends that were lost show by not fitting. */
+void raft_nudge(struct raft *raft, struct raft_peer *peer)
+{
+    peer->probe_sent = false;
+    if (peer->match >= raft_tail_last(&raft->tail))
+        return;
+    if (peer->flow == RAFT_REPLICATE && window_full(raft, &peer->window))
+        window_free_to(&peer->window, peer->window.items[peer->window.head].last); /* all of them may be lost */
+    raft_feed(raft, peer, true);
+}
+
 static void rejected(struct raft *raft, struct raft_peer *peer, const struct raft_msg *msg)
 {
     bool stale = peer->flow == RAFT_PROBE ? msg->log_index != peer->next - 1 : msg->log_index <= peer->match;
@@ -153,7 +164,7 @@ void raft_on_append_reply(struct raft *raft, struct raft_peer *peer, const struc
     peer = raft->role == RAFT_LEADER ? raft_peer(raft, id) : NULL;
     if (peer == NULL)
         return;
-    raft_feed(raft, peer, false);
+    raft_feed(raft, peer, peer->commit_sent < raft->commit);
     raft_lead_transfer_check(raft, peer);
 }
 

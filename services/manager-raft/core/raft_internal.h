@@ -140,6 +140,7 @@ void raft_lead_transfer_check(struct raft *raft, const struct raft_peer *peer);
 void raft_peer_reset(struct raft *raft, struct raft_peer *peer);
 void raft_feed(struct raft *raft, struct raft_peer *peer, bool allow_empty); /* send what the windows allow */
 void raft_feed_all(struct raft *raft, bool allow_empty);
+void raft_nudge(struct raft *raft, struct raft_peer *peer);
 void raft_on_append_reply(struct raft *raft, struct raft_peer *peer, const struct raft_msg *msg);
 void raft_on_unreachable(struct raft *raft, struct raft_peer *peer);
 void raft_on_snapshot_sent(struct raft *raft, struct raft_peer *peer, uint64_t index, bool ok);
