@@ -59,7 +59,7 @@ void sw_buf_adds(struct sw_buf *buf, const char *text)
     sw_buf_add(buf, text, strlen(text));
 }
 
-static void add_va(struct sw_buf *buf, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static void add_va(struct sw_buf *buf, const char *fmt, va_list args)
 {
     va_list again;
     va_copy(again, args);
