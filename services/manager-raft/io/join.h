@@ -10,7 +10,7 @@
 #include "services/manager-raft/io/ca.h"
 #include "services/manager-raft/io/raftd.h"
 
-#define JOIN_REQUEST_MAX (16u << 10)
+#define JOIN_REQUEST_MAX (4u << 10)
 #define JOIN_PENDING_MAX 256
 
 /* As raftd_propose(), so that tests can apply at once. */
