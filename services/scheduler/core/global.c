@@ -40,6 +40,14 @@ static bool done(const Swarm__Service *service, const struct slot *slot)
            slot_newest(slot)->status->state != SWARM__TASK_STATE__TASK_ORPHANED;
 }
 
+static bool stopping(const struct slot *slot)
+{
+    for (size_t i = 0; i < slot->count; i++)
+        if (nodes_task_holds(slot->tasks[i]))
+            return true;
+    return false;
+}
+
 /* The node's tasks before any update; true if the slot takes part in one. */
 static bool step_slot(struct world *world, const Swarm__Service *service, struct slot *slot, enum fit fit)
 {
@@ -58,7 +66,8 @@ static bool step_slot(struct world *world, const Swarm__Service *service, struct
         if (slot_live(slot) || done(service, slot))
             return true;
         plan_txn(&world->plan);
-        slot_add(slot, task_create(world, service, 0, slot_node(slot), SWARM__TASK_STATE__TASK_READY));
+        slot_add(slot, task_create(world, service, 0, slot_node(slot),
+                                   stopping(slot) ? SWARM__TASK_STATE__TASK_READY : SWARM__TASK_STATE__TASK_RUNNING));
         return true;
     }
     return false;

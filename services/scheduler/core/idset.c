@@ -1,11 +1,10 @@
 #include "services/scheduler/core/idset.h"
 
 #include "common/base/buf.h"
+#include "services/scheduler/core/hash.h"
 
 #include <stdlib.h>
 #include <string.h>
-#define uthash_fatal(msg) abort()
-#include <uthash.h>
 
 struct idset_row {
     UT_hash_handle hh;

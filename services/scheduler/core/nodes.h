@@ -9,11 +9,11 @@
 #define SCHED_NODES_H
 
 #include "proto/types.pb-c.h"
+#include "services/scheduler/core/hash.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <uthash.h>
 
 struct node_port {
     uint32_t port;

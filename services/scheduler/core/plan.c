@@ -1,10 +1,11 @@
 #include "services/scheduler/core/plan.h"
 
+#include "services/scheduler/core/hash.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 struct plan_entry {
     UT_hash_handle hh;

@@ -80,11 +80,13 @@ static int64_t starts_at_ns(const struct world *world, const struct slot *slot, 
     return task->meta->created_ns + (restart ? delay_ns(old) : 0);
 }
 
-static bool fit_task_besides(const struct world *world, const struct slot *slot, const Swarm__Task *task)
+/* Another live task takes this one's part. During a start-first update the old version does not take the part of the new one. */
+static bool fit_task_besides(const struct world *world, const Swarm__Service *service, const struct slot *slot, const Swarm__Task *task)
 {
     for (size_t i = 0; i < slot->count; i++) {
         const Swarm__Task *other = slot->tasks[i];
-        if (other != task && task_live(other) && !task_dead(other) && !world_node_unfit(world, other->node_id))
+        bool same_part = other->spec_version == service->spec_version || task->spec_version != service->spec_version;
+        if (other != task && same_part && task_live(other) && !task_dead(other) && !world_node_unfit(world, other->node_id))
             return true;
     }
     return false;
@@ -102,7 +104,7 @@ void restart_slot(struct world *world, const Swarm__Service *service, struct slo
             world_wake_service(world, service->id, at_ns); /* it died before its turn came: no faster than the delay */
             continue;
         }
-        bool again = here && !fit_task_besides(world, slot, task) && restart_wanted(service, slot, task);
+        bool again = here && !fit_task_besides(world, service, slot, task) && restart_wanted(service, slot, task);
         plan_txn(&world->plan);
         slot->tasks[i] = task_want(world, task, SWARM__TASK_STATE__TASK_SHUTDOWN);
         if (again)

@@ -12,8 +12,8 @@ static int by_creation(const Swarm__Task *a, const Swarm__Task *b)
 {
     if (a->meta->created_ns != b->meta->created_ns)
         return a->meta->created_ns < b->meta->created_ns ? -1 : 1;
-    if (a->meta->version != b->meta->version && a->meta->version != 0 && b->meta->version != 0)
-        return a->meta->version < b->meta->version ? -1 : 1;
+    if (a->desired_state != b->desired_state) /* made at once: the one that has to go is the older one */
+        return a->desired_state > b->desired_state ? -1 : 1;
     return strcmp(a->id, b->id);
 }
 

@@ -38,6 +38,12 @@ static bool under_way(const Swarm__Service *service)
     return state == SWARM__UPDATE_STATE__UPDATE_UPDATING || state == SWARM__UPDATE_STATE__UPDATE_ROLLBACK_STARTED;
 }
 
+static bool paused(const Swarm__Service *service)
+{
+    Swarm__UpdateState state = state_of(service);
+    return state == SWARM__UPDATE_STATE__UPDATE_PAUSED || state == SWARM__UPDATE_STATE__UPDATE_ROLLBACK_PAUSED;
+}
+
 static int64_t monitor_ns(const Swarm__UpdateConfig *config)
 {
     return config->has_monitor_ns ? config->monitor_ns : UPDATER_MONITOR_NS;
@@ -193,33 +199,40 @@ static bool start_first(const struct run *run)
     return run->config->order == SWARM__UPDATE_ORDER__START_FIRST;
 }
 
+/* Neither a start-first pair that may become one, nor two of the new version. */
+static void tidy(struct run *run, struct slot *slot)
+{
+    const Swarm__Task *clean = live_task(run, slot, false);
+    plan_txn(&run->world->plan);
+    if (clean != NULL && (!start_first(run) || clean->status->state == SWARM__TASK_STATE__TASK_RUNNING))
+        stop_dirty(run, slot);
+    stop_doubles(run, slot);
+}
+
+/* The newest task has the new version and is dead, and no other is coming: done with its work, or given up on. */
+static bool new_one_ended(struct run *run, struct slot *slot)
+{
+    const Swarm__Task *newest = slot_newest(slot);
+    if (newest->spec_version != run->service->spec_version || !task_dead(newest) || restart_wanted(run->service, slot, newest))
+        return false;
+    plan_txn(&run->world->plan);
+    if (newest->status->state == SWARM__TASK_STATE__TASK_COMPLETE)
+        stop_dirty(run, slot);
+    return true;
+}
+
 static enum slot_phase look(struct run *run, struct slot *slot)
 {
+    tidy(run, slot);
     const Swarm__Task *clean = live_task(run, slot, false);
     const Swarm__Task *dirty = live_task(run, slot, true);
     const Swarm__Task *first = first_of_run(run, slot);
-    plan_txn(&run->world->plan);
-    if (clean != NULL && dirty != NULL && (!start_first(run) || clean->status->state == SWARM__TASK_STATE__TASK_RUNNING)) {
-        stop_dirty(run, slot);
-        dirty = NULL;
-    }
-    stop_doubles(run, slot);
     bool wait = first != NULL && new_task_under_way(run, first);
-    if (clean != NULL && dirty != NULL)
-        return SLOT_UNDER_WAY; /* start-first: the new one is on its way, the old one serves */
-    if (wait)
+    if (wait || (clean != NULL && dirty != NULL)) /* start-first: the new one is on its way, the old one serves */
         return SLOT_UNDER_WAY;
-    if (clean != NULL)
+    if (clean != NULL || new_one_ended(run, slot))
         return SLOT_CLEAN;
-    const Swarm__Task *newest = slot_newest(slot);
-    bool done = newest->spec_version == run->service->spec_version && restart_settled(run->service, slot);
-    if (dirty == NULL && (done || !spec_dirty(run->check, newest)))
-        return SLOT_CLEAN;
-    if (dirty != NULL && newest->spec_version == run->service->spec_version && task_dead(newest)) {
-        stop_dirty(run, slot); /* start-first: the new one has done its work and is not wanted again */
-        return SLOT_CLEAN;
-    }
-    return SLOT_DIRTY;
+    return dirty != NULL || spec_dirty(run->check, slot_newest(slot)) ? SLOT_DIRTY : SLOT_CLEAN;
 }
 
 /* One slot's turn: the new task, and stop-first the end of the old one, in one transaction. */
@@ -303,6 +316,10 @@ static const Swarm__UpdateConfig *config_of(const Swarm__Service *service)
 const Swarm__Service *updater_step(struct world *world, struct spec_check *check, struct slot *const *slots, size_t count)
 {
     struct run run = { .world = world, .check = check, .service = check->service, .slots = count };
+    run.config = config_of(run.service);
+    if (paused(run.service))
+        for (size_t i = 0; i < count; i++)
+            tidy(&run, slots[i]);
     if (!begin(&run, slots, count))
         return run.service;
     run.config = config_of(run.service);
