@@ -9,7 +9,10 @@
 
 #include <stdlib.h>
 
-#define ROW(type, senders) { &swarm__##type##__descriptor, (senders), BUS_SIZE_MAX, NULL }
+#define ROW(type, senders)                                                                                                       \
+    {                                                                                                                            \
+        &swarm__##type##__descriptor, (senders), BUS_SIZE_MAX, NULL                                                              \
+    }
 static const struct bus_spec specs[] = {
     ROW(service_create_request, BUS_ADMIN), ROW(service_update_request, BUS_ADMIN), ROW(node_update_request, BUS_ADMIN),
     ROW(task_list_request, BUS_ADMIN),      ROW(logs_request, BUS_ADMIN),           ROW(cluster_update_request, BUS_ADMIN),

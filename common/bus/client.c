@@ -13,17 +13,17 @@
 #include <utlist.h>
 
 #define QUESTIONS_MAX 65536
-#define TICK_MS 5               /* time-outs may be told this late, so that many close to each other need one look */
+#define TICK_MS 5 /* time-outs may be told this late, so that many close to each other need one look */
 #define BACKOFF_MIN_MS 20
 #define BACKOFF_MAX_MS 2000
 #define ATTEMPT_MS (WIRE_HANDSHAKE_MS + 1000)
-#define STABLE_MS 2000          /* a connection that held this long starts the delays from the beginning */
-#define LAST_WORDS_MAX 65536    /* messages read from a connection that has ended */
+#define STABLE_MS 2000       /* a connection that held this long starts the delays from the beginning */
+#define LAST_WORDS_MAX 65536 /* messages read from a connection that has ended */
 #define NEVER UINT64_MAX
 
 struct question {
     uint64_t seq;
-    uint64_t timeout_ms;  /* 0 = none; for streams, between answers */
+    uint64_t timeout_ms; /* 0 = none; for streams, between answers */
     uint64_t deadline_ms;
     bus_answer_fn *fn;
     void *arg;
@@ -36,15 +36,15 @@ struct bus_client {
     struct bus_keys keys;
     uint8_t server_key[32];
     struct wire_table table;
-    void *socket, *monitor;      /* NULL between two attempts */
+    void *socket, *monitor; /* NULL between two attempts */
     struct svc_timer *timer;
     struct question *questions;
     uint64_t last_seq;
-    uint64_t due_ms;             /* what the timer is set to */
-    uint64_t ask_due_ms;         /* nearest time-out of a question, or earlier */
-    uint64_t attempt_due_ms;     /* next attempt while there is no socket; end of this attempt while not up */
+    uint64_t due_ms;         /* what the timer is set to */
+    uint64_t ask_due_ms;     /* nearest time-out of a question, or earlier */
+    uint64_t attempt_due_ms; /* next attempt while there is no socket; end of this attempt while not up */
     uint64_t up_since_ms;
-    unsigned attempts;           /* since the last stable connection */
+    unsigned attempts; /* since the last stable connection */
     bool up, denied;
     bool told_up, told_denied;
     bool closed;

@@ -78,16 +78,18 @@ static int handle(struct bus_server *server, struct wire_in *in, const Swarm__En
     if (admit(server, &in->frames[1], sender, err) < 0)
         return -(int)err->code;
     if (head->version != WIRE_VERSION)
-        return sw_fail(err, SW_UNSUPPORTED, "message of protocol version %u, only %d is spoken here", head->version, WIRE_VERSION);
+        return sw_fail(err, SW_UNSUPPORTED, "message of protocol version %u, only %d is spoken here", head->version,
+                       WIRE_VERSION);
     if (in->count != 3)
         return sw_fail(err, SW_CORRUPT, "message '%.64s' has %u frames instead of 2", head->name, in->count - 1);
     if (wire_check(&server->table, sender->role, head->name, zmq_msg_data(&in->frames[2]), zmq_msg_size(&in->frames[2]), &spec,
                    &body, err) < 0)
         return -(int)err->code;
     int rc = spec->handle(server->self, sender, body, err);
-    if (rc < 0 && err->code == SW_OK) /* a handler that gave no reason */
-        return sw_fail(err, -rc <= SW_CODE_MAX ? (enum sw_code)-rc : SW_IO, "message '%s' failed", head->name);
-    return rc;
+    if (rc >= 0 || err->code != SW_OK)
+        return rc;
+    int code = -rc; /* a handler that gave no reason */
+    return sw_fail(err, code <= SW_CODE_MAX ? (enum sw_code)code : SW_IO, "message '%s' failed", head->name);
 }
 
 static void take(struct bus_server *server, struct wire_in *in)

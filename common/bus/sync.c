@@ -186,7 +186,8 @@ int bus_sync_next(struct bus_sync *sync, uint64_t timeout_ms, void **ret_body, b
     }
 }
 
-int bus_sync_ask(struct bus_sync *sync, const void *body, uint64_t timeout_ms, void **ret_body, bool *ret_more, struct sw_err *err)
+int bus_sync_ask(struct bus_sync *sync, const void *body, uint64_t timeout_ms, void **ret_body, bool *ret_more,
+                 struct sw_err *err)
 {
     struct wire_out out = { .seq = ++sync->seq, .body = body };
     int rc = wire_send(sync->socket, &out);

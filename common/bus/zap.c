@@ -21,9 +21,9 @@ static bool admitted(struct bus *bus, zmq_msg_t frames[ZAP_FRAMES])
         zmq_msg_size(&frames[ZAP_KEY]) != 32)
         return false;
     struct bus_server *server;
-    DL_FOREACH (bus->servers, server)
-        if (server->admit != NULL && frame_is(&frames[ZAP_DOMAIN], server->domain))
-            return server->admit(server->admit_arg, zmq_msg_data(&frames[ZAP_KEY])).role != BUS_NOBODY;
+    DL_FOREACH(bus->servers, server)
+    if (server->admit != NULL && frame_is(&frames[ZAP_DOMAIN], server->domain))
+        return server->admit(server->admit_arg, zmq_msg_data(&frames[ZAP_KEY])).role != BUS_NOBODY;
     return false;
 }
 

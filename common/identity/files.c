@@ -28,7 +28,8 @@ static int check_mode(const char *path, int fd, size_t *ret_size, struct sw_err 
     if (st.st_uid != geteuid() && geteuid() != 0)
         return sw_fail(err, SW_DENIED, "'%s' belongs to another user", path);
     if (st.st_size > (off_t)IDENTITY_FILE_MAX)
-        return sw_fail(err, SW_LIMIT, "'%s' has %lld bytes, at most %u are allowed", path, (long long)st.st_size, IDENTITY_FILE_MAX);
+        return sw_fail(err, SW_LIMIT, "'%s' has %lld bytes, at most %u are allowed", path, (long long)st.st_size,
+                       IDENTITY_FILE_MAX);
     *ret_size = (size_t)st.st_size;
     return 0;
 }

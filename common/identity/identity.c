@@ -95,7 +95,8 @@ static int signature_check(const Swarm__Certificate *certificate, const uint8_t 
 {
     uint8_t text[sizeof CERT_PREFIX - 1 + CERT_BODY_MAX];
     if (certificate->body.len > CERT_BODY_MAX)
-        return sw_fail(err, SW_LIMIT, "certificate body of %zu bytes, at most %d are allowed", certificate->body.len, CERT_BODY_MAX);
+        return sw_fail(err, SW_LIMIT, "certificate body of %zu bytes, at most %d are allowed", certificate->body.len,
+                       CERT_BODY_MAX);
     if (certificate->signature.len != crypto_sign_BYTES || certificate->issuer.len != 32)
         return sw_fail(err, SW_CORRUPT, "certificate with a signature or issuer of the wrong size");
     if (sodium_memcmp(certificate->issuer.data, root_public, 32) != 0)
@@ -126,14 +127,14 @@ int identity_cert_verify(const Swarm__Certificate *certificate, const uint8_t ro
 {
     if (signature_check(certificate, root_public, err) < 0)
         return -(int)err->code;
-    SW_AUTO(sw_pb_free) Swarm__CertificateBody *body = sw_pb_unpack(
-        &swarm__certificate_body__descriptor, certificate->body.data, certificate->body.len, CERT_BODY_MAX, err);
+    SW_AUTO(sw_pb_free)
+    Swarm__CertificateBody *body =
+        sw_pb_unpack(&swarm__certificate_body__descriptor, certificate->body.data, certificate->body.len, CERT_BODY_MAX, err);
     if (body == NULL || body_check(body, now_s, err) < 0)
         return -(int)err->code;
-    *ret_cert = (struct identity_cert) { .role = (enum bus_role)body->role,
-                                         .not_before = body->not_before,
-                                         .not_after = body->not_after,
-                                         .serial = body->serial };
+    *ret_cert = (struct identity_cert) {
+        .role = (enum bus_role)body->role, .not_before = body->not_before, .not_after = body->not_after, .serial = body->serial
+    };
     (void)snprintf(ret_cert->cluster_id, sizeof ret_cert->cluster_id, "%s", body->cluster_id);
     (void)snprintf(ret_cert->node_id, sizeof ret_cert->node_id, "%s", body->node_id);
     memcpy(ret_cert->curve_key, body->curve_key.data, 32);

@@ -67,8 +67,8 @@ static Swarm__VersionReply version_reply(const char *version)
 {
     Swarm__VersionReply reply = SWARM__VERSION_REPLY__INIT;
     reply.version = (char *)(uintptr_t)version;
-    reply.commit = (char *)(uintptr_t)"c";
-    reply.built = (char *)(uintptr_t)"b";
+    reply.commit = (char *)(uintptr_t) "c";
+    reply.built = (char *)(uintptr_t) "b";
     return reply;
 }
 
@@ -244,8 +244,9 @@ static void run(struct rig *rig, void (*begin)(struct rig *rig), const char *wan
     (void)snprintf(state_dir, sizeof state_dir, "--state-dir=%s/state", rig->dir);
     (void)snprintf(run_dir, sizeof run_dir, "--run-dir=%s/run", rig->dir);
     char *argv[] = { name, state_dir, run_dir, metrics };
-    struct svc_program program = { .name = "bus", .summary = "test", .metrics_address = "off", .state = rig, .start = rig_start,
-                                   .stop = rig_stop };
+    struct svc_program program = {
+        .name = "bus", .summary = "test", .metrics_address = "off", .state = rig, .start = rig_start, .stop = rig_stop
+    };
     if (rig->role == BUS_NOBODY)
         rig->role = BUS_WORKER;
     rig->begin = begin;
@@ -430,7 +431,7 @@ static void ask_kept(struct rig *rig, bool up, bool denied)
 {
     Swarm__NodeGetRequest request = SWARM__NODE_GET_REQUEST__INIT;
     (void)denied;
-    request.ref = (char *)(uintptr_t)"keep";
+    request.ref = (char *)(uintptr_t) "keep";
     if (up)
         assert_true(bus_ask(rig->client, &request, 20, after_timeout, rig) != 0);
 }
@@ -544,7 +545,7 @@ static void *bad_peer(void *arg)
     uint8_t good[64];
     Swarm__Envelope head = SWARM__ENVELOPE__INIT;
     head.version = 1;
-    head.name = (char *)(uintptr_t)"swarm.NodeGetRequest";
+    head.name = (char *)(uintptr_t) "swarm.NodeGetRequest";
     head.seq = 7;
     size_t size = swarm__envelope__pack(&head, good);
     uint64_t seed = 1;
@@ -610,7 +611,7 @@ static void *blocking(void *arg)
     void *body = NULL;
     bool more = true;
     Swarm__NodeGetRequest request = SWARM__NODE_GET_REQUEST__INIT;
-    request.ref = (char *)(uintptr_t)"stream";
+    request.ref = (char *)(uintptr_t) "stream";
     assert_int_equal(bus_sync_ask(sync, &request, 5000, &body, &more, &err), 0);
     for (int i = 0; i < 3; i++) {
         assert_true(more);
@@ -619,12 +620,12 @@ static void *blocking(void *arg)
     }
     assert_false(more);
     sw_pb_free(body);
-    request.ref = (char *)(uintptr_t)"fail";
+    request.ref = (char *)(uintptr_t) "fail";
     assert_int_equal(bus_sync_ask(sync, &request, 5000, &body, &more, &err), -SW_NOT_FOUND);
     assert_string_equal(err.text, "no such ? thing");
-    request.ref = (char *)(uintptr_t)"keep";
+    request.ref = (char *)(uintptr_t) "keep";
     assert_int_equal(bus_sync_ask(sync, &request, 10, &body, &more, &err), -SW_TIMEOUT);
-    request.ref = (char *)(uintptr_t)"close";
+    request.ref = (char *)(uintptr_t) "close";
     assert_int_equal(bus_sync_ask(sync, &request, 5000, &body, &more, &err), -SW_UNAVAILABLE);
     bus_sync_close(sync);
 
@@ -680,12 +681,18 @@ static void test_sync_denied(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_talk),           cmocka_unit_test(test_ipc),
-        cmocka_unit_test(test_stale_socket_file), cmocka_unit_test(test_denied_then_admitted),
-        cmocka_unit_test(test_revoked_at_once), cmocka_unit_test(test_joiner_rate),
-        cmocka_unit_test(test_timeout),        cmocka_unit_test(test_server_lost_and_back),
-        cmocka_unit_test(test_close_inside),   cmocka_unit_test(test_wrong_server_key),
-        cmocka_unit_test(test_bad_bytes),      cmocka_unit_test(test_sync),
+        cmocka_unit_test(test_talk),
+        cmocka_unit_test(test_ipc),
+        cmocka_unit_test(test_stale_socket_file),
+        cmocka_unit_test(test_denied_then_admitted),
+        cmocka_unit_test(test_revoked_at_once),
+        cmocka_unit_test(test_joiner_rate),
+        cmocka_unit_test(test_timeout),
+        cmocka_unit_test(test_server_lost_and_back),
+        cmocka_unit_test(test_close_inside),
+        cmocka_unit_test(test_wrong_server_key),
+        cmocka_unit_test(test_bad_bytes),
+        cmocka_unit_test(test_sync),
         cmocka_unit_test(test_sync_denied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -305,7 +305,7 @@ static void test_data_key(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_token_round_trip), cmocka_unit_test(test_token_refused), cmocka_unit_test(test_certificates),
+        cmocka_unit_test(test_token_round_trip),  cmocka_unit_test(test_token_refused), cmocka_unit_test(test_certificates),
         cmocka_unit_test(test_certificate_roles), cmocka_unit_test(test_root_as_curve), cmocka_unit_test(test_seal),
         cmocka_unit_test(test_node_file),         cmocka_unit_test(test_admin_file),    cmocka_unit_test(test_data_key),
     };

@@ -84,8 +84,7 @@ static char *address_of(const char *host, unsigned port)
 
 static void add_create(Swarm__StoreBatch *batch, Swarm__Table table, const void *object)
 {
-    Swarm__StoreAction *action =
-        store_action_new(SWARM__ACTION_KIND__ACTION_CREATE, table, store_object_id(object), 0, object);
+    Swarm__StoreAction *action = store_action_new(SWARM__ACTION_KIND__ACTION_CREATE, table, store_object_id(object), 0, object);
     store_txn_add(batch->txns[0], action);
 }
 
@@ -224,8 +223,8 @@ static int check_bootstrap(const Swarm__BootstrapRequest *request, struct sw_err
     return check_description(request->description, err);
 }
 
-static Swarm__BootstrapReply *bootstrap_reply(const struct ca *ca, const Swarm__BootstrapRequest *request, const Swarm__Node *node,
-                                              int64_t now_ns, int64_t lifetime_s)
+static Swarm__BootstrapReply *bootstrap_reply(const struct ca *ca, const Swarm__BootstrapRequest *request,
+                                              const Swarm__Node *node, int64_t now_ns, int64_t lifetime_s)
 {
     char token[IDENTITY_TOKEN_SIZE];
     Swarm__BootstrapReply *reply = sw_alloc0(sizeof *reply);
@@ -292,8 +291,8 @@ static int open_secrets(const Swarm__Cluster *cluster, struct secrets *secrets, 
     memcpy(secrets->root.public_key, cluster->root_key.data, 32);
     if (identity_unseal(secrets->data_key, ROOT_CONTEXT, cluster->root_secret_sealed, secrets->root.secret,
                         sizeof secrets->root.secret, err) < 0 ||
-        identity_unseal(secrets->data_key, WORKER_CONTEXT, cluster->worker_secret_sealed, secrets->worker,
-                        sizeof secrets->worker, err) < 0 ||
+        identity_unseal(secrets->data_key, WORKER_CONTEXT, cluster->worker_secret_sealed, secrets->worker, sizeof secrets->worker,
+                        err) < 0 ||
         identity_unseal(secrets->data_key, MANAGER_CONTEXT, cluster->manager_secret_sealed, secrets->manager,
                         sizeof secrets->manager, err) < 0)
         return -(int)err->code;
@@ -354,7 +353,8 @@ int ca_rotate(const struct ca *ca, const struct mirror *mirror, Swarm__NodeRole 
     SW_AUTO(sw_pb_free) Swarm__Cluster *cluster = sw_pb_clone(now);
     randombytes_buf(secret, sizeof secret);
     if (role == SWARM__NODE_ROLE__NODE_MANAGER)
-        seal_into(ca, MANAGER_CONTEXT, secret, sizeof secret, &cluster->has_manager_secret_sealed, &cluster->manager_secret_sealed);
+        seal_into(ca, MANAGER_CONTEXT, secret, sizeof secret, &cluster->has_manager_secret_sealed,
+                  &cluster->manager_secret_sealed);
     else
         seal_into(ca, WORKER_CONTEXT, secret, sizeof secret, &cluster->has_worker_secret_sealed, &cluster->worker_secret_sealed);
     sodium_memzero(secret, sizeof secret);

@@ -84,7 +84,7 @@ static int boot(struct rig *rig, struct sw_err *err)
     request.curve_key = (ProtobufCBinaryData) { 32, rig->node_keys.public_key };
     request.has_admin_curve_key = 1;
     request.admin_curve_key = (ProtobufCBinaryData) { 32, rig->admin_keys.public_key };
-    request.advertise_host = (char *)(uintptr_t)"fd00::1";
+    request.advertise_host = (char *)(uintptr_t) "fd00::1";
     request.description = &description;
     struct ca_ports ports = { 2377, 2577, 2477 };
     int rc = ca_bootstrap(rig->ca, &request, ports, NOW_NS, &batch, &rig->init, err);
@@ -125,7 +125,8 @@ static int setup(void **state)
     if (boot(rig, &err) != 0)
         fail_msg("%s", err.text);
     write_identity(rig);
-    rig->join = (struct join) { .ca = rig->ca, .mirror = rig->mirror, .propose = propose, .propose_arg = rig, .answer = on_answer };
+    rig->join =
+        (struct join) { .ca = rig->ca, .mirror = rig->mirror, .propose = propose, .propose_arg = rig, .answer = on_answer };
     *state = rig;
     return 0;
 }
