@@ -77,7 +77,8 @@ unsigned bus_server_port(const struct bus_server *server, size_t i);
 int bus_reply(const struct bus_sender *to, const void *body);                 /* the last answer */
 int bus_reply_more(const struct bus_sender *to, const void *body);            /* one of a stream; more will follow */
 int bus_reply_error(const struct bus_sender *to, const struct sw_err *err);
-/* An event (seq 0) to a peer that has sent something on this socket before. */
+/* An event (seq 0) to a peer that has sent something on this socket before. Events and streams are SW_UNAVAILABLE, too, once the
+ * peer's key is not admitted any more: then forget the sender. */
 int bus_event(const struct bus_sender *to, const void *body);
 
 /* ---- asking ---- */

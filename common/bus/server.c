@@ -268,6 +268,17 @@ static int send_to(const struct bus_sender *to, struct wire_out out)
     return rc;
 }
 
+/* What is sent unasked, or long after it was asked for, ends when the key is revoked. (A joiner that has become a node is fine.)
+ */
+static bool still_admitted(const struct bus_sender *to)
+{
+    const struct bus_server *server = to->server;
+    if (server->socket == NULL || server->admit == NULL)
+        return true;
+    enum bus_role role = server->admit(server->admit_arg, to->curve_key).role;
+    return role != BUS_NOBODY && (role != BUS_JOINER || to->role == BUS_JOINER);
+}
+
 int bus_reply(const struct bus_sender *to, const void *body)
 {
     return to->seq == 0 ? 0 : send_to(to, (struct wire_out) { .seq = to->seq, .body = body });
@@ -275,7 +286,9 @@ int bus_reply(const struct bus_sender *to, const void *body)
 
 int bus_reply_more(const struct bus_sender *to, const void *body)
 {
-    return to->seq == 0 ? 0 : send_to(to, (struct wire_out) { .seq = to->seq, .more = true, .body = body });
+    if (to->seq == 0)
+        return 0;
+    return still_admitted(to) ? send_to(to, (struct wire_out) { .seq = to->seq, .more = true, .body = body }) : -SW_UNAVAILABLE;
 }
 
 int bus_reply_error(const struct bus_sender *to, const struct sw_err *err)
@@ -285,5 +298,5 @@ int bus_reply_error(const struct bus_sender *to, const struct sw_err *err)
 
 int bus_event(const struct bus_sender *to, const void *body)
 {
-    return send_to(to, (struct wire_out) { .body = body });
+    return still_admitted(to) ? send_to(to, (struct wire_out) { .body = body }) : -SW_UNAVAILABLE;
 }

@@ -396,6 +396,34 @@ static void test_revoked_at_once(void **state)
     assert_int_equal(rig.asked, 1);
 }
 
+static void after_stream_revoke(void *arg, const void *body, bool more, const struct sw_err *err)
+{
+    struct rig *rig = arg;
+    Swarm__VersionReply part = version_reply("part");
+    on_answer(rig, body, more, err);
+    assert_int_equal(bus_reply_more(&rig->kept, &part), 0);
+    rig->role = BUS_JOINER; /* known no more, though it may still ask to join */
+    assert_int_equal(bus_reply_more(&rig->kept, &part), -SW_UNAVAILABLE);
+    assert_int_equal(bus_event(&rig->kept, &part), -SW_UNAVAILABLE);
+    done(rig);
+}
+
+static void stream_and_revoke(struct rig *rig, bool up, bool denied)
+{
+    (void)denied;
+    if (up) {
+        assert_true(ask_node(rig, "keep", 0) != 0);
+        assert_true(ask_version(rig, after_stream_revoke) != 0);
+    }
+}
+
+static void test_stream_revoked(void **state)
+{
+    (void)state;
+    struct rig rig = { .on_state = stream_and_revoke };
+    run(&rig, begin_tcp, "up client ");
+}
+
 static void joiner_answer(void *arg, const void *body, bool more, const struct sw_err *err)
 {
     struct rig *rig = arg;
@@ -694,6 +722,7 @@ int main(void)
         cmocka_unit_test(test_bad_bytes),
         cmocka_unit_test(test_sync),
         cmocka_unit_test(test_sync_denied),
+        cmocka_unit_test(test_stream_revoked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
