@@ -421,7 +421,8 @@ static void test_stream_revoked(void **state)
 {
     (void)state;
     struct rig rig = { .on_state = stream_and_revoke };
-    run(&rig, begin_tcp, "up client ");
+    run(&rig, begin_tcp, NULL); /* the part sent before the end may be seen or not */
+    assert_int_equal(rig.answered, 1);
 }
 
 static void joiner_answer(void *arg, const void *body, bool more, const struct sw_err *err)
