@@ -3,7 +3,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
 #include <netlink/route/link/veth.h>
@@ -200,6 +205,25 @@ bool links_subnet_taken(struct nl_sock *sock, uint32_t network, unsigned prefix,
     return false;
 }
 
+/* A task that reaches itself through the node's published port gets its own packet back: where br_netfilter is on, the rewritten
+ * packet is sent out of the bridge port that it came in by, which a bridge refuses unless told. */
+static int hairpin_on(struct nl_sock *sock, const char *name, struct sw_err *err)
+{
+    int index = 0;
+    int rc = links_find(sock, name, NULL, &index, err);
+    if (rc < 0)
+        return rc;
+    struct ifinfomsg head = { .ifi_family = AF_BRIDGE, .ifi_index = index };
+    struct nl_msg *msg = nlmsg_alloc_simple(RTM_SETLINK, 0);
+    struct nlattr *port = NULL;
+    if (msg == NULL || nlmsg_append(msg, &head, sizeof head, NLMSG_ALIGNTO) < 0 ||
+        (port = nla_nest_start(msg, IFLA_PROTINFO | NLA_F_NESTED)) == NULL || nla_put_u8(msg, IFLA_BRPORT_MODE, 1) < 0)
+        abort();
+    (void)nla_nest_end(msg, port);
+    rc = nl_send_sync(sock, msg); /* frees msg */
+    return rc < 0 ? fail_nl(err, rc, "set hairpin mode of", name) : 0;
+}
+
 int links_veth_add(struct nl_sock *sock, const struct links_veth *veth, struct sw_err *err)
 {
     SW_AUTO(rtnl_link_put) struct rtnl_link *link = rtnl_link_veth_alloc();
@@ -218,7 +242,12 @@ int links_veth_add(struct nl_sock *sock, const struct links_veth *veth, struct s
     rtnl_link_set_mtu(link, veth->mtu);
     rtnl_link_set_flags(link, IFF_UP);
     int rc = rtnl_link_add(sock, link, NLM_F_CREATE | NLM_F_EXCL);
-    return rc < 0 ? fail_nl(err, rc, "make veth", veth->host_name) : 0;
+    if (rc < 0)
+        return fail_nl(err, rc, "make veth", veth->host_name);
+    rc = hairpin_on(sock, veth->host_name, err);
+    if (rc < 0)
+        (void)links_delete(sock, veth->host_name, NULL);
+    return rc;
 }
 
 static int link_up(struct nl_sock *sock, int index, const char *name, struct sw_err *err)

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -100,6 +101,24 @@ static int connect_from(pid_t pid, const char *address, uint16_t port)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/* Hairpin mode of a bridge port, as sysfs of this namespace would say; read by a child that mounts it. */
+static bool hairpin_is_on(const char *link)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        char path[128], value = '0';
+        (void)snprintf(path, sizeof path, "/sys/class/net/%s/brport/hairpin_mode", link);
+        if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+            mount("sysfs", "/sys", "sysfs", 0, NULL) != 0)
+            _exit(2);
+        FILE *file = fopen(path, "re");
+        _exit(file != NULL && fread(&value, 1, 1, file) == 1 && value == '1' ? 0 : 1);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 static int listen_tcp(uint16_t *ret_port)
 {
     struct sockaddr_in at = { .sin_family = AF_INET };
@@ -119,6 +138,7 @@ static void test_attach_and_talk(void **state)
     pid_t pid = spawn_task();
     attach(net, TASK_A, pid, "10.213.0.2/16");
     assert_true(if_nametoindex("swaaaaaaaaaaaaa") > 0);
+    assert_true(hairpin_is_on("swaaaaaaaaaaaaa"));
 
     uint16_t port = 0;
     int fd = listen_tcp(&port);
