@@ -9,6 +9,13 @@
 
 enum { MAX = 64 };
 
+/* The table in fixed memory; its strings are the arguments themselves, cut in place. */
+static Swarm__PublishedPort ports[MAX];
+static Swarm__PublishedPort *port_list[MAX];
+static Swarm__Backend backends[MAX][MAX];
+static Swarm__Backend *backend_list[MAX][MAX];
+static Swarm__LocalNetwork networks[MAX];
+static Swarm__LocalNetwork *network_list[MAX];
 
 static Swarm__PortProtocol parse_protocol(const char *word)
 {
@@ -17,11 +24,11 @@ static Swarm__PortProtocol parse_protocol(const char *word)
     return strcmp(word, "sctp") == 0 ? SWARM__PORT_PROTOCOL__PORT_SCTP : SWARM__PORT_PROTOCOL__PORT_TCP;
 }
 
-static Swarm__Backend *parse_backend(char *text)
+static void parse_backend(char *text, Swarm__Backend *backend)
 {
-    Swarm__Backend *backend = sw_alloc0(sizeof *backend);
     swarm__backend__init(backend);
-    backend->task_id = sw_strdup(text);
+    static char task[] = "task";
+    backend->task_id = task;
     size_t len = strlen(text);
     if (len > 0 && text[len - 1] == '!') {
         text[len - 1] = '\0';
@@ -29,51 +36,52 @@ static Swarm__Backend *parse_backend(char *text)
         backend->state = SWARM__BACKEND_STATE__BACKEND_DRAINING;
     }
     char *colon = strrchr(text, ':');
-    backend->port = colon != NULL ? (uint32_t)atoi(colon + 1) : 0;
-    backend->address = colon != NULL ? strndup(text, (size_t)(colon - text)) : sw_strdup(text);
-    return backend;
+    backend->address = text;
+    if (colon != NULL) {
+        *colon = '\0';
+        backend->port = (uint32_t)atoi(colon + 1);
+    }
 }
 
-static Swarm__PublishedPort *parse_port(char *arg)
+static void parse_port(char *arg, size_t at)
 {
-    Swarm__PublishedPort *port = sw_alloc0(sizeof *port);
+    Swarm__PublishedPort *port = &ports[at];
     swarm__published_port__init(port);
-    port->backends = sw_alloc0(MAX * sizeof(Swarm__Backend *));
+    port->backends = backend_list[at];
     char *rest = NULL;
     port->protocol = parse_protocol(strtok_r(arg, ":", &rest));
     port->published_port = (uint32_t)atoi(strtok_r(NULL, "=", &rest));
-    for (char *one = strtok_r(NULL, ",", &rest); one != NULL && port->n_backends < MAX; one = strtok_r(NULL, ",", &rest))
-        port->backends[port->n_backends++] = parse_backend(one);
-    return port;
+    for (char *one = strtok_r(NULL, ",", &rest); one != NULL && port->n_backends < MAX; one = strtok_r(NULL, ",", &rest)) {
+        backend_list[at][port->n_backends] = &backends[at][port->n_backends];
+        parse_backend(one, &backends[at][port->n_backends++]);
+    }
+    port_list[at] = port;
 }
 
-static Swarm__LocalNetwork *parse_network(char *arg)
+static void parse_network(char *arg, size_t at)
 {
-    Swarm__LocalNetwork *network = sw_alloc0(sizeof *network);
-    swarm__local_network__init(network);
+    swarm__local_network__init(&networks[at]);
     char *rest = NULL;
-    network->bridge = strtok_r(arg + strlen("net:"), ",", &rest);
-    network->subnet = strtok_r(NULL, ",", &rest);
-    network->masquerade = true;
-    return network;
+    networks[at].bridge = strtok_r(arg + strlen("net:"), ",", &rest);
+    networks[at].subnet = strtok_r(NULL, ",", &rest);
+    networks[at].masquerade = true;
+    network_list[at] = &networks[at];
 }
 
 int main(int argc, char **argv)
 {
     static const struct bus_spec answers[] = { { &swarm__endpoint_table_ack__descriptor, 0, 64, NULL } };
-    Swarm__PublishedPort *ports[MAX];
-    Swarm__LocalNetwork *networks[MAX];
     Swarm__EndpointTable table = SWARM__ENDPOINT_TABLE__INIT;
-    table.ports = ports;
-    table.networks = networks;
+    table.ports = port_list;
+    table.networks = network_list;
     if (argc < 3 || argc > MAX)
         return 125;
     table.generation = strtoull(argv[2], NULL, 10);
     for (int i = 3; i < argc; i++) {
         if (strncmp(argv[i], "net:", 4) == 0)
-            networks[table.n_networks++] = parse_network(argv[i]);
+            parse_network(argv[i], table.n_networks++);
         else
-            ports[table.n_ports++] = parse_port(argv[i]);
+            parse_port(argv[i], table.n_ports++);
     }
 
     struct bus_client_spec spec = { .endpoint = argv[1], .specs = answers, .spec_count = 1 };
@@ -88,5 +96,8 @@ int main(int argc, char **argv)
         printf("ack %llu\n", (unsigned long long)((Swarm__EndpointTableAck *)body)->generation);
     else
         fprintf(stderr, "%s\n", err.text);
+    sw_pb_free(body);
+    if (bus != NULL)
+        bus_sync_close(bus);
     return rc == 0 ? 0 : 1;
 }
