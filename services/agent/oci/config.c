@@ -10,7 +10,6 @@
 
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define CPU_PERIOD_US 100000
-#define NOFILE 1048576
 
 static json_t *strings(const char *const *list, size_t count)
 {
@@ -143,7 +142,6 @@ static int make_rlimits(const Swarm__ContainerSpec *spec, json_t **ret, struct s
     static const char *const known[] = { "core",   "cpu",    "data",   "fsize",      "locks",  "memlock", "msgqueue", "nice",
                                          "nofile", "nproc",  "rss",    "rtprio",     "rttime", "sigpending", "stack" };
     json_t *list = json_array();
-    bool nofile = false;
     for (size_t i = 0; i < spec->n_ulimits; i++) {
         const Swarm__Ulimit *limit = spec->ulimits[i];
         size_t k = 0;
@@ -156,7 +154,6 @@ static int make_rlimits(const Swarm__ContainerSpec *spec, json_t **ret, struct s
                        ? sw_fail(err, SW_INVALID, "invalid ulimit type: %.64s", limit->name)
                        : sw_fail(err, SW_INVALID, "ulimit %s: soft limit must be 0 to the hard limit", limit->name);
         }
-        nofile = nofile || strcmp(limit->name, "nofile") == 0;
         SW_AUTO(sw_free) char *name = sw_strf("RLIMIT_%s", limit->name);
         for (char *p = name; *p != '\0'; p++)
             *p = (char)toupper((unsigned char)*p);
@@ -165,8 +162,6 @@ static int make_rlimits(const Swarm__ContainerSpec *spec, json_t **ret, struct s
                                                     (json_int_t)(limit->soft < 0 ? INT64_MAX : limit->soft), "hard",
                                                     (json_int_t)(limit->hard < 0 ? INT64_MAX : limit->hard)));
     }
-    if (!nofile)
-        (void)json_array_append_new(list, json_pack("{s:s,s:i,s:i}", "type", "RLIMIT_NOFILE", "soft", NOFILE, "hard", NOFILE));
     *ret = list;
     return 0;
 }
@@ -215,7 +210,8 @@ static int make_process(const struct config_input *in, json_t **ret, struct sw_e
     (void)json_object_set_new(process, "capabilities", make_caps(in, &users));
     (void)json_object_set_new(process, "rlimits", limits);
     (void)json_object_set_new(process, "noNewPrivileges", json_boolean(spec->no_new_privileges));
-    (void)json_object_set_new(process, "oomScoreAdj", json_integer(spec->oom_score_adj));
+    if (spec->has_oom_score_adj) /* else the daemon's, which needs no right to set */
+        (void)json_object_set_new(process, "oomScoreAdj", json_integer(spec->oom_score_adj));
     *ret = process;
     return 0;
 }

@@ -121,7 +121,7 @@ static int plan_volume(const char *state_dir, const Swarm__Mount *mount, const c
     ret->source = sw_strf("%s/_data", dir);
     if (access(ret->source, F_OK) != 0) {
         rc = svc_mkdirs(dir, 0711, err);
-        if (rc == 0 && mkdir(ret->source, 0755) != 0 && errno != EEXIST)
+        if (rc == 0 && ((mkdir(ret->source, 0755) != 0 && errno != EEXIST) || chmod(ret->source, 0755) != 0))
             rc = sw_fail(err, SW_IO, "create volume %s: %s", name, strerror(errno));
         if (rc == 0)
             rc = keep_labels(mount, dir, err);
@@ -213,11 +213,8 @@ int plan_make(const char *state_dir, const Swarm__Task *task, json_t *image_volu
         mount.target = copy;
         rc = add(state_dir, task->id, &mount, &plan, err);
     }
-    if (rc != 0) {
-        plan_deinit(&plan);
-        return rc;
-    }
-    qsort(plan.mounts, plan.mount_count, sizeof plan.mounts[0], by_depth);
-    *ret = plan;
-    return 0;
+    if (rc == 0)
+        qsort(plan.mounts, plan.mount_count, sizeof plan.mounts[0], by_depth);
+    *ret = plan; /* also when it failed: the volumes made for this task are to be removed with it */
+    return rc;
 }

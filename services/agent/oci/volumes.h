@@ -31,7 +31,8 @@ struct plan {
     size_t anonymous_count;
 };
 
-/* Makes the volumes that do not exist. image_volumes: the image's config.Volumes object, may be NULL. */
+/* Makes the volumes that do not exist. image_volumes: the image's config.Volumes object, may be NULL. *ret is to be deinited
+ * after a failure too, and tells then which volumes were made for the task alone. */
 int plan_make(const char *state_dir, const Swarm__Task *task, json_t *image_volumes, struct plan *ret, struct sw_err *err);
 void plan_deinit(struct plan *plan);
 #define PLAN_AUTO __attribute__((cleanup(plan_deinit))) struct plan

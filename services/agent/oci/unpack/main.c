@@ -29,7 +29,6 @@ static int unpack_inside(int fd, const char *fs, const char *digest, const char 
     char error[UNPACK_ERROR_MAX] = "";
     uint64_t bytes = 0;
     int size_fd = open(size_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    (void)umask(0);
     if (size_fd < 0 || chroot(fs) != 0 || chdir("/") != 0) {
         (void)fprintf(stderr, "%s: %s\n", fs, strerror(errno));
         return 1;
@@ -48,6 +47,7 @@ static int unpack_inside(int fd, const char *fs, const char *digest, const char 
 static int run(int fd, const struct paths *paths, const char *digest)
 {
     int status = -1;
+    (void)umask(0);
     if (mkdir(paths->temp, 0700) != 0 || mkdir(paths->fs, 0755) != 0) {
         (void)fprintf(stderr, "%s: %s\n", paths->fs, strerror(errno));
         return 1;
