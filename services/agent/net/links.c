@@ -52,7 +52,9 @@ static struct nl_addr *addr_make(uint32_t address, unsigned prefix)
  * and a bridge with a fixed MAC does not change it as ports come and go. */
 static struct nl_addr *mac_make(uint32_t address)
 {
-    uint8_t mac[6] = { 0x02, 0x73, (uint8_t)(address >> 24), (uint8_t)(address >> 16), (uint8_t)(address >> 8), (uint8_t)address };
+    uint8_t mac[6] = {
+        0x02, 0x73, (uint8_t)(address >> 24), (uint8_t)(address >> 16), (uint8_t)(address >> 8), (uint8_t)address
+    };
     struct nl_addr *addr = nl_addr_build(AF_LLC, mac, sizeof mac);
     if (addr == NULL)
         abort();
@@ -180,7 +182,8 @@ int links_bridge_ensure(struct nl_sock *sock, const struct links_bridge *bridge,
     return 0;
 }
 
-bool links_subnet_taken(struct nl_sock *sock, uint32_t network, unsigned prefix, const char *except, char ret_name[LINKS_NAME_SIZE])
+bool links_subnet_taken(struct nl_sock *sock, uint32_t network, unsigned prefix, const char *except,
+                        char ret_name[LINKS_NAME_SIZE])
 {
     SW_AUTO(nl_cache_free) struct nl_cache *addrs = NULL;
     if (rtnl_addr_alloc_cache(sock, &addrs) < 0)

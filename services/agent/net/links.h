@@ -27,7 +27,8 @@ SW_AUTO_DEFINE(struct nl_sock, links_sock_free);
 
 /* A route socket in this process's own namespace. */
 int links_open(struct nl_sock **ret_sock, struct sw_err *err);
-/* A route socket in the network namespace of `pid`, and its descriptor. A process that shares our own namespace is SW_PRECONDITION. */
+/* A route socket in the network namespace of `pid`, and its descriptor. A process that shares our own namespace is
+ * SW_PRECONDITION. */
 int links_enter(pid_t pid, struct nl_sock **ret_sock, int *ret_ns_fd, struct sw_err *err);
 
 /* Index of a link, or -SW_NOT_FOUND. *ret_type ("bridge", "veth", "") may be NULL. */
@@ -44,7 +45,8 @@ struct links_bridge {
 /* Make the bridge as described, or bring one that is there to this state. */
 int links_bridge_ensure(struct nl_sock *sock, const struct links_bridge *bridge, int *ret_index, struct sw_err *err);
 /* Another link has an address inside this subnet: *ret_name says which. */
-bool links_subnet_taken(struct nl_sock *sock, uint32_t network, unsigned prefix, const char *except, char ret_name[LINKS_NAME_SIZE]);
+bool links_subnet_taken(struct nl_sock *sock, uint32_t network, unsigned prefix, const char *except,
+                        char ret_name[LINKS_NAME_SIZE]);
 
 struct links_veth {
     const char *host_name;

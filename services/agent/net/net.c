@@ -239,8 +239,9 @@ static int forwarding_on(struct sw_err *err)
 static bool name_valid(const char *name)
 {
     size_t len = strlen(name);
-    return len > 0 && len < LINKS_NAME_SIZE && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == len &&
-           strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+    return len > 0 && len < LINKS_NAME_SIZE &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == len && strcmp(name, ".") != 0 &&
+           strcmp(name, "..") != 0;
 }
 
 static int bring_up(struct net *net, const struct net_spec *spec, struct sw_err *err)
@@ -251,7 +252,8 @@ static int bring_up(struct net *net, const struct net_spec *spec, struct sw_err 
     char other[LINKS_NAME_SIZE];
     unsigned prefix = addresses_prefix(&net->addresses);
     if (links_subnet_taken(net->sock, net->addresses.network, prefix, net->bridge, other))
-        return sw_fail(err, SW_INVALID, "task subnet '%s' overlaps with the addresses of link %s: choose another", spec->subnet, other);
+        return sw_fail(err, SW_INVALID, "task subnet '%s' overlaps with the addresses of link %s: choose another", spec->subnet,
+                       other);
 
     net->mtu = spec->mtu != 0 ? spec->mtu : links_default_mtu(net->sock);
     if (net->mtu < NET_MTU_MIN || net->mtu > UINT16_MAX)
@@ -265,7 +267,8 @@ static int bring_up(struct net *net, const struct net_spec *spec, struct sw_err 
 int net_open(const struct net_spec *spec, struct attachment **ret_attachment, struct sw_err *err)
 {
     if (!name_valid(spec->bridge))
-        return sw_fail(err, SW_INVALID, "bridge '%.32s': want 1 to %d letters, digits, '-', '_' or '.'", spec->bridge, LINKS_NAME_SIZE - 1);
+        return sw_fail(err, SW_INVALID, "bridge '%.32s': want 1 to %d letters, digits, '-', '_' or '.'", spec->bridge,
+                       LINKS_NAME_SIZE - 1);
     struct net *net = sw_alloc0(sizeof *net);
     net->base.ops = &net_ops;
     (void)snprintf(net->bridge, sizeof net->bridge, "%s", spec->bridge);
@@ -297,7 +300,7 @@ void net_close(struct attachment *attachment, bool remove_links)
     }
     struct net_task *task, *next;
     HASH_ITER(by_id, net->tasks, task, next)
-        task_drop(net, task);
+    task_drop(net, task);
     nl_socket_free(net->sock);
     free(net);
 }

@@ -12,7 +12,8 @@
 
 #include <stdint.h>
 
-/* 0 = free; -SW_CONFLICT with "port 8080/tcp is in use on this node". What can't be probed (SCTP without its module) counts as free. */
+/* 0 = free; -SW_CONFLICT with "port 8080/tcp is in use on this node". What can't be probed (SCTP without its module) counts as
+ * free. */
 int portcheck(Swarm__PortProtocol protocol, uint32_t port, struct sw_err *err);
 
 #endif

@@ -8,7 +8,7 @@ static void effect(struct lb *lb, enum lb_effect_type type)
 {
     assert(lb->effect_count < LB_EFFECTS_MAX);
     struct lb_effect *fx = &lb->effects[lb->effect_count++];
-    *fx = (struct lb_effect){ .type = type };
+    *fx = (struct lb_effect) { .type = type };
     if (type == LB_FX_APPLY)
         fx->text = sw_buf_str(&lb->text);
     if (type == LB_FX_ACK || type == LB_FX_SAVE)
@@ -52,11 +52,11 @@ static void find_flows(struct lb *lb, const struct lb_table *from, const struct 
         const struct lb_port *now = port_find(to, old);
         for (size_t k = 0; k < old->backend_count; k++)
             if (now == NULL || !lb_port_has(now, &old->backends[k]))
-                flow_add(lb, (struct lb_flow){ .backend = old->backends[k], .published = old->published });
+                flow_add(lb, (struct lb_flow) { .backend = old->backends[k], .published = old->published });
     }
     for (size_t i = 0; i < to->port_count; i++)
         if (to->ports[i].protocol == SWARM__PORT_PROTOCOL__PORT_UDP && port_find(from, &to->ports[i]) == NULL)
-            flow_add(lb, (struct lb_flow){ .published = to->ports[i].published });
+            flow_add(lb, (struct lb_flow) { .published = to->ports[i].published });
 }
 
 /* The kernel has lb->next. */

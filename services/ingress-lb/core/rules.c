@@ -67,7 +67,8 @@ static void port_command(const char *command, const char *name, const struct lb_
 
 static void port_element(const char *command, const char *name, const struct lb_port *port, struct sw_buf *ret)
 {
-    sw_buf_addf(ret, "%s element inet %s ports { %s . %u : goto ", command, name, sw_protocol_name(port->protocol), port->published);
+    sw_buf_addf(ret, "%s element inet %s ports { %s . %u : goto ", command, name, sw_protocol_name(port->protocol),
+                port->published);
     chain_name(port, ret);
     sw_buf_adds(ret, " }\n");
 }
@@ -100,14 +101,15 @@ static void network_rules(const char *name, const struct lb_network *network, st
         sw_buf_addf(ret, "add rule inet %s guard iifname \"%s\" ip daddr 127.0.0.0/8 drop\n", name, bridge);
         sw_buf_addf(ret, "add rule inet %s postrouting oifname \"%s\" ip saddr 127.0.0.0/8 masquerade\n", name, bridge);
     }
-    sw_buf_addf(ret, "add rule inet %s postrouting oifname \"%s\" ct status dnat %s saddr %s %s daddr %s masquerade\n", name, bridge,
-                ip, subnet, ip, subnet);
+    sw_buf_addf(ret, "add rule inet %s postrouting oifname \"%s\" ct status dnat %s saddr %s %s daddr %s masquerade\n", name,
+                bridge, ip, subnet, ip, subnet);
     if (network->masquerade)
         sw_buf_addf(ret, "add rule inet %s postrouting oifname != \"%s\" %s saddr %s masquerade\n", name, bridge, ip, subnet);
     /* Tasks reach out; in come answers and what a published port let in, nothing that merely knows a task's address. */
     sw_buf_addf(ret, "add rule inet %s forward oifname \"%s\" ct state established,related accept\n", name, bridge);
     sw_buf_addf(ret, "add rule inet %s forward oifname \"%s\" ct status dnat accept\n", name, bridge);
-    sw_buf_addf(ret, "add rule inet %s forward iifname != \"%s\" oifname \"%s\" %s daddr %s drop\n", name, bridge, bridge, ip, subnet);
+    sw_buf_addf(ret, "add rule inet %s forward iifname != \"%s\" oifname \"%s\" %s daddr %s drop\n", name, bridge, bridge, ip,
+                subnet);
     sw_buf_addf(ret, "add rule inet %s forward iifname \"%s\" accept\n", name, bridge);
 }
 
@@ -138,7 +140,8 @@ void rules_full(const char *name, const struct lb_table *table, struct sw_buf *r
 void rules_change(const char *name, const struct lb_table *from, const struct lb_table *to, struct sw_buf *ret)
 {
     if (!lb_networks_same(from, to)) {
-        sw_buf_addf(ret, "flush chain inet %s guard\nflush chain inet %s postrouting\nflush chain inet %s forward\n", name, name, name);
+        sw_buf_addf(ret, "flush chain inet %s guard\nflush chain inet %s postrouting\nflush chain inet %s forward\n", name, name,
+                    name);
         networks_all(name, to, ret);
     }
     size_t i = 0, j = 0;
@@ -159,5 +162,6 @@ void rules_change(const char *name, const struct lb_table *from, const struct lb
 
 void rules_delete(const char *name, struct sw_buf *ret)
 {
-    sw_buf_addf(ret, "add table inet %s\ndelete table inet %s\n", name, name); /* "add" first: deleting nothing would be an error */
+    sw_buf_addf(ret, "add table inet %s\ndelete table inet %s\n", name,
+                name); /* "add" first: deleting nothing would be an error */
 }

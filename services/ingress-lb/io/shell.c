@@ -168,7 +168,8 @@ static void step(struct shell *shell, struct lb_event event)
         perform(shell, &effects[i]);
 }
 
-static int take_table(struct shell *shell, const struct bus_sender *sender, const Swarm__EndpointTable *message, struct sw_err *err)
+static int take_table(struct shell *shell, const struct bus_sender *sender, const Swarm__EndpointTable *message,
+                      struct sw_err *err)
 {
     struct lb_table *table = NULL;
     int rc = lb_table_new(message, &table, err);
@@ -178,7 +179,7 @@ static int take_table(struct shell *shell, const struct bus_sender *sender, cons
     }
     shell->message = message;
     shell->sender = sender;
-    step(shell, (struct lb_event){ .type = LB_EV_TABLE, .table = table });
+    step(shell, (struct lb_event) { .type = LB_EV_TABLE, .table = table });
     shell->message = NULL;
     shell->sender = NULL;
     return 0;
@@ -213,7 +214,8 @@ static void metrics_init(struct shell *shell)
     shell->applies = svc_metric(m, SVC_COUNTER, METRIC "applies_total", "", "Transactions that the kernel took.");
     shell->failures = svc_metric(m, SVC_COUNTER, METRIC "apply_failures_total", "", "Transactions that the kernel refused.");
     shell->repairs = svc_metric(m, SVC_COUNTER, METRIC "repairs_total", "", "Times our table was found changed and built again.");
-    shell->flows = svc_metric(m, SVC_COUNTER, METRIC "udp_flows_forgotten_total", "", "Stale UDP entries taken out of conntrack.");
+    shell->flows =
+        svc_metric(m, SVC_COUNTER, METRIC "udp_flows_forgotten_total", "", "Stale UDP entries taken out of conntrack.");
     shell->refused = svc_metric(m, SVC_COUNTER, METRIC "tables_refused_total", "", "Endpoint tables answered with an error.");
     shell->save_failures = svc_metric(m, SVC_COUNTER, METRIC "save_failures_total", "", "Failures to keep the table on disk.");
 }
@@ -230,7 +232,8 @@ static int restore(struct shell *shell, struct sw_err *err)
         rc = svc_file_read(path, BUS_SIZE_MAX, &data, &len, err);
     if (rc < 0)
         return rc == -SW_NOT_FOUND ? 0 : rc;
-    SW_AUTO(sw_pb_free) Swarm__EndpointTable *message = sw_pb_unpack(&swarm__endpoint_table__descriptor, data, len, BUS_SIZE_MAX, err);
+    SW_AUTO(sw_pb_free)
+    Swarm__EndpointTable *message = sw_pb_unpack(&swarm__endpoint_table__descriptor, data, len, BUS_SIZE_MAX, err);
     if (message == NULL || take_table(shell, NULL, message, err) < 0)
         svc_log(SVC_WARN, "saved endpoint table not used: waiting for the agent's", "file=%s err=\"%s\"", path, err->text);
     return 0;
@@ -311,7 +314,8 @@ void shell_scrape(struct shell *shell)
     struct svc_metrics *m = svc_metrics(shell->svc);
     *svc_metric(m, SVC_GAUGE, METRIC "generation", "", "Generation of the endpoint table in the kernel.") =
         table != NULL ? (double)table->generation : 0;
-    *svc_metric(m, SVC_GAUGE, METRIC "ports", "", "Published ports on this node.") = table != NULL ? (double)table->port_count : 0;
+    *svc_metric(m, SVC_GAUGE, METRIC "ports", "", "Published ports on this node.") =
+        table != NULL ? (double)table->port_count : 0;
     static const char help[] = "Backends of published ports by state.";
     *svc_metric(m, SVC_GAUGE, METRIC "backends", "state=\"ready\"", help) = (double)ready;
     *svc_metric(m, SVC_GAUGE, METRIC "backends", "state=\"draining\"", help) = (double)draining;

@@ -108,23 +108,24 @@ static void send(struct scene *scene, struct sent *sent)
     if (lb_table_new(&sent->table, &table, &err) != 0)
         fail_msg("%s", err.text);
     (void)snprintf(words, sizeof words, "table %llu", (unsigned long long)sent->table.generation);
-    event(scene, words, (struct lb_event){ .type = LB_EV_TABLE, .table = table });
+    event(scene, words, (struct lb_event) { .type = LB_EV_TABLE, .table = table });
 }
 
 static void applied(struct scene *scene, bool ok, uint64_t kernel)
 {
-    event(scene, ok ? "applied" : "not applied", (struct lb_event){ .type = LB_EV_APPLIED, .ok = ok, .kernel_generation = kernel });
+    event(scene, ok ? "applied" : "not applied",
+          (struct lb_event) { .type = LB_EV_APPLIED, .ok = ok, .kernel_generation = kernel });
 }
 
 static void tick(struct scene *scene, uint64_t kernel)
 {
-    event(scene, "tick", (struct lb_event){ .type = LB_EV_TICK, .kernel_generation = kernel });
+    event(scene, "tick", (struct lb_event) { .type = LB_EV_TICK, .kernel_generation = kernel });
 }
 
 static void listed(struct scene *scene, bool there, uint64_t kernel, uint64_t hash)
 {
     event(scene, there ? "listed" : "no table",
-          (struct lb_event){ .type = LB_EV_LISTED, .ok = there, .kernel_generation = kernel, .hash = hash });
+          (struct lb_event) { .type = LB_EV_LISTED, .ok = there, .kernel_generation = kernel, .hash = hash });
 }
 
 static void compare(struct scene *scene, const char *name)
@@ -314,7 +315,8 @@ static void test_bad_tables(void **state)
         sent.network.bridge = (char *)(uintptr_t)bridges[i];
         refused(&sent, SW_INVALID, "network bridge");
     }
-    static const char *const subnets[] = { "10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/0", "x/8", "10.0.0.0/8;", "fd00::/129" };
+    static const char *const subnets[] = { "10.0.0.0", "10.0.0.0/",   "10.0.0.0/33", "10.0.0.0/0",
+                                           "x/8",      "10.0.0.0/8;", "fd00::/129" };
     for (size_t i = 0; i < sizeof subnets / sizeof subnets[0]; i++) {
         sent_init(&sent, 1);
         sent.network.subnet = (char *)(uintptr_t)subnets[i];
@@ -336,9 +338,9 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life_of_a_port),         cmocka_unit_test(test_families_and_protocols),
-        cmocka_unit_test(test_self_repair),            cmocka_unit_test(test_refusals_by_the_kernel),
-        cmocka_unit_test(test_bad_tables),             cmocka_unit_test(test_names),
+        cmocka_unit_test(test_life_of_a_port), cmocka_unit_test(test_families_and_protocols),
+        cmocka_unit_test(test_self_repair),    cmocka_unit_test(test_refusals_by_the_kernel),
+        cmocka_unit_test(test_bad_tables),     cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -261,7 +261,7 @@ int main(void)
     if (unshare(CLONE_NEWNET) != 0)
         return 77;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_attach_and_talk), cmocka_unit_test(test_adopt),          cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_attach_and_talk), cmocka_unit_test(test_adopt),     cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_attach_is_fast),  cmocka_unit_test(test_portcheck),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
