@@ -117,7 +117,7 @@ struct svc_timer *svc_timer_new(struct svc *svc, svc_timer_fn *fn, void *arg)
 
 void svc_timer_at(struct svc_timer *timer, uint64_t mono_ms)
 {
-    timer->at_ms = mono_ms;
+    timer->at_ms = mono_ms != 0 ? mono_ms : 1; /* armed_ms 0 means: not armed */
     timers_arm(timer->loop);
 }
 
