@@ -344,9 +344,11 @@ void cluster_show(struct cluster *cluster, struct sw_buf *text)
     for (const Swarm__Service *s = mirror_first(cluster->store, SWARM__TABLE__TABLE_SERVICE); s != NULL;
          s = mirror_next(cluster->store, SWARM__TABLE__TABLE_SERVICE, s)) {
         struct mirror_tasks tasks = mirror_tasks_of_service(cluster->store, s->id);
+        if (s->update_status != NULL)
+            sw_buf_addf(text, "  %s: %s\n", s->spec->name, s->update_status->message);
         for (size_t i = 0; i < tasks.count; i++)
-            sw_buf_addf(text, "  %s wants %s is %s on %s\n", cluster_task_name(cluster, tasks.items[i]),
-                        state_name(tasks.items[i]->desired_state), state_name(tasks.items[i]->status->state),
+            sw_buf_addf(text, "  %s %s wants %s is %s on %s\n", cluster_task_name(cluster, tasks.items[i]),
+                        tasks.items[i]->spec->container->image, state_name(tasks.items[i]->desired_state), state_name(tasks.items[i]->status->state),
                         tasks.items[i]->node_id != NULL ? tasks.items[i]->node_id : "-");
     }
 }
