@@ -361,6 +361,7 @@ void net_start(struct net *net, uint64_t id)
 void net_compact(struct net *net, uint64_t id, uint64_t keep)
 {
     struct net_node *node = &net->nodes[id];
+    node->applied = node->ready; /* what may be applied is synced here, and so is the state it leads to */
     if (node->applied <= keep || node->applied - keep <= node->disk.base_index)
         return;
     uint64_t index = node->applied - keep;
