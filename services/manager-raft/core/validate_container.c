@@ -204,9 +204,9 @@ static int check_capabilities(const char *field, char *const *names, size_t coun
     int rc = validate_count(field, count, err);
     for (size_t i = 0; rc == 0 && i < count; i++) {
         const char *name = names[i];
-        bool known = strcmp(name, "ALL") == 0 || (strncmp(name, "CAP_", 4) == 0 && strlen(name) < 64 &&
-                                                  strspn(name + 4, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") == strlen(name) - 4);
-        if (!known)
+        size_t len = strlen(name);
+        bool words = len < 64 && strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") == len;
+        if (strcmp(name, "ALL") != 0 && !(words && len > 4 && strncmp(name, "CAP_", 4) == 0))
             return sw_fail(err, SW_INVALID, "%s: '%.64s' is not a capability", field, name);
     }
     return rc;

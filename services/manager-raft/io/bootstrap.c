@@ -213,7 +213,7 @@ static int check(const struct bootstrap *bootstrap, const Swarm__BootstrapReques
     SW_AUTO(sw_pb_free) Swarm__NodeIdentity *identity = NULL;
     if (bootstrap->birth != NULL)
         return sw_fail(err, SW_UNAVAILABLE, "a cluster is being made already");
-    int rc = identity_node_load(svc_state_dir(bootstrap->svc), &identity, NULL);
+    int rc = identity_node_load(svc_state_dir(bootstrap->svc), &identity, err);
     if (rc != -SW_NOT_FOUND)
         return sw_fail(err, SW_PRECONDITION, "this node is already part of a swarm. Use \"swarm-cli leave\" to leave this swarm first");
     return request->cluster != NULL ? cluster_spec_check(request->cluster, err) : 0;

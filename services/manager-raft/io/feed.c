@@ -9,10 +9,12 @@
 #include <string.h>
 
 #define RETRY_MS 100
+#define RETRIES_MAX 50 /* it is gone then, not slow */
 #define SMALL 4096
 
 struct subscriber {
     bool used, lost; /* lost: has missed something and must be told */
+    unsigned tries;  /* to tell it */
     struct bus_sender sender;
     unsigned tables; /* set of 1 << Swarm__Table */
 };
@@ -60,7 +62,7 @@ static void on_retry(void *arg)
             struct subscriber *subscriber = &feed->sides[s].subscribers[i];
             if (!subscriber->used || !subscriber->lost)
                 continue;
-            if (bus_reply_error(&subscriber->sender, &err) == 0)
+            if (bus_reply_error(&subscriber->sender, &err) == 0 || ++subscriber->tries >= RETRIES_MAX)
                 subscriber->used = false;
             else
                 again = true;
