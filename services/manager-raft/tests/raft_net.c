@@ -341,7 +341,7 @@ void net_crash(struct net *net, uint64_t id)
     struct net_node *node = &net->nodes[id];
     raft_free(node->core);
     node->core = NULL;
-    node->seq = node->dirty_from = node->ready = 0;
+    node->seq = node->dirty_from = node->ready = node->paused_until_ms = 0;
     node->sync_due_ms = node->deadline_ms = UINT64_MAX;
 }
 
@@ -425,6 +425,8 @@ static bool run_one(struct net *net, uint64_t until_ms)
     for (uint64_t n = 1; n <= net->count; n++) {
         struct net_node *node = &net->nodes[n];
         uint64_t first = node->sync_due_ms < node->deadline_ms ? node->sync_due_ms : node->deadline_ms;
+        if (first < node->paused_until_ms)
+            first = node->paused_until_ms;
         if (node->core != NULL && first < due) {
             due = first;
             id = n;
@@ -442,6 +444,10 @@ static bool run_one(struct net *net, uint64_t until_ms)
         return true;
     }
     struct net_packet packet = net->packets[next];
+    if (packet.due_ms < net->nodes[packet.to].paused_until_ms) {
+        net->packets[next].due_ms = net->nodes[packet.to].paused_until_ms;
+        return true;
+    }
     net->packets[next] = net->packets[--net->packet_count];
     deliver(net, &packet);
     packet_free(&packet);

@@ -32,6 +32,7 @@ struct net_node {
     uint64_t seq, dirty_from, sync_due_ms, ready;
     bool sync_frozen;
     uint64_t deadline_ms;
+    uint64_t paused_until_ms; /* the process stands still: its messages and timers wait */
     uint64_t reads_ok, reads_failed, transfers_ok, transfers_failed;
 };
 struct net {

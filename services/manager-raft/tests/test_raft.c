@@ -149,7 +149,7 @@ static void random_fault(struct net *net, bool members)
     uint64_t a = 1 + sw_rng_below(&net->rng, net->count), b = 1 + sw_rng_below(&net->rng, net->count);
     struct net_node *node = &net->nodes[a];
     uint64_t leader = net_leader(net);
-    switch (sw_rng_below(&net->rng, 12)) {
+    switch (sw_rng_below(&net->rng, 13)) {
     case 0:
         if (node->core != NULL)
             net_crash(net, a);
@@ -189,6 +189,10 @@ static void random_fault(struct net *net, bool members)
         if (node->core != NULL && raft_role(node->core) == RAFT_LEADER)
             (void)net_step(net, a, (struct raft_event){ .type = RAFT_EV_UNREACHABLE, .peer = b });
         break;
+    case 12:
+        if (leader != 0 && net->nodes[leader].paused_until_ms < net->now_ms)
+            net->nodes[leader].paused_until_ms = net->now_ms + 1 + sw_rng_below(&net->rng, 1500);
+        break;
     }
 }
 
@@ -198,15 +202,19 @@ static uint64_t random_run(uint64_t seed)
     bool members = seed % 2 == 0;
     struct net *net = net_new(seed, nodes, members ? VOTERS_3 : (2u << nodes) - 2);
     net->delay_max_ms = 1 + seed % 40;
-    net->sync_max_ms = seed % 7 * 5;
+    net->sync_max_ms = seed % 7 == 6 ? 250 : seed % 7 * 5;
     net->lost_ppm = seed % 5 * 30000;
     net->twice_ppm = seed % 3 * 50000;
     for (int i = 0; i < 150; i++) {
         net_run(net, sw_rng_below(&net->rng, 120));
         random_fault(net, members);
         for (uint64_t id = 1; id <= net->count; id++) { /* also whoever wrongly believes to lead */
+            if (net->nodes[id].paused_until_ms > net->now_ms)
+                continue;
             if (net->nodes[id].core != NULL && raft_role(net->nodes[id].core) == RAFT_LEADER)
                 (void)net_propose(net, id, 1 + sw_rng_below(&net->rng, 5), sw_rng_below(&net->rng, 2000));
+            if (net->nodes[id].core != NULL && raft_role(net->nodes[id].core) == RAFT_LEADER)
+                (void)net_read(net, id);
         }
     }
     net_heal(net);
