@@ -137,6 +137,8 @@ static bool keys_ok(ProtobufCBinaryData root, ProtobufCBinaryData public_key, Pr
 
 int identity_node_load(const char *state_dir, Swarm__NodeIdentity **ret, struct sw_err *err)
 {
+    struct sw_err unasked;
+    err = err != NULL ? err : &unasked;
     SW_AUTO(sw_free) char *path = node_path(state_dir);
     SW_AUTO(sw_pb_free) Swarm__NodeIdentity *identity = load(path, &swarm__node_identity__descriptor, err);
     if (identity == NULL)
@@ -157,6 +159,8 @@ int identity_node_save(const char *state_dir, const Swarm__NodeIdentity *identit
 
 int identity_admin_load(const char *path, Swarm__AdminIdentity **ret, struct sw_err *err)
 {
+    struct sw_err unasked;
+    err = err != NULL ? err : &unasked;
     SW_AUTO(sw_pb_free) Swarm__AdminIdentity *admin = load(path, &swarm__admin_identity__descriptor, err);
     if (admin == NULL)
         return -(int)err->code;
