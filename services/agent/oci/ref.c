@@ -78,7 +78,7 @@ static bool host_valid(const char *host)
     for (const char *p = host; *p != '\0'; p++)
         if (!isalnum((unsigned char)*p) && strchr(".-:[]", *p) == NULL)
             return false;
-    return host[0] != '\0' && host[0] != '-' && host[0] != '.';
+    return host[0] != '\0' && host[0] != '-' && host[0] != '.' && strstr(host, "..") == NULL;
 }
 
 /* The first part is a host only if it looks like one: a dot, a port, or "localhost". */
