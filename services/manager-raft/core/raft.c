@@ -51,7 +51,7 @@ struct raft_effect *raft_emit(struct raft *raft, enum raft_effect_type type)
         raft->effects = sw_realloc_array(raft->effects, raft->effect_cap, sizeof *raft->effects);
     }
     struct raft_effect *effect = &raft->effects[raft->effect_count++];
-    *effect = (struct raft_effect){ .type = type };
+    *effect = (struct raft_effect) { .type = type };
     return effect;
 }
 
@@ -74,7 +74,7 @@ void raft_reply(struct raft *raft, struct raft_msg msg)
         raft->held_cap = raft->held_cap == 0 ? 16 : raft->held_cap * 2;
         raft->held = sw_realloc_array(raft->held, raft->held_cap, sizeof *raft->held);
     }
-    raft->held[raft->held_count++] = (struct raft_held){ .msg = msg };
+    raft->held[raft->held_count++] = (struct raft_held) { .msg = msg };
 }
 
 void raft_dirty(struct raft *raft, uint64_t from)
@@ -87,7 +87,7 @@ void raft_dirty(struct raft *raft, uint64_t from)
 void raft_log_append(struct raft *raft, uint64_t term, enum raft_entry_kind kind, struct raft_blob *blob)
 {
     uint64_t index = raft_tail_last(&raft->tail) + 1;
-    raft_tail_append(&raft->tail, &(struct raft_entry){ index, term, kind, raft_blob_ref(blob) });
+    raft_tail_append(&raft->tail, &(struct raft_entry) { index, term, kind, raft_blob_ref(blob) });
     raft_dirty(raft, index);
     if (kind == RAFT_ENTRY_CONFIG)
         raft_config_push(raft, index, blob);
@@ -191,7 +191,8 @@ static void on_persisted(struct raft *raft, uint64_t seq)
         raft_lead_commit(raft);
 }
 
-/* Nothing more can be kept: whatever waits for the disk is not said, and this member leads and votes no more until it starts again. */
+/* Nothing more can be kept: whatever waits for the disk is not said, and this member leads and votes no more until it starts
+ * again. */
 static void on_write_failed(struct raft *raft)
 {
     raft->failed = true;
@@ -217,7 +218,7 @@ static bool newer_term(struct raft *raft, const struct raft_msg *msg)
     if (asks && !msg->transfer && raft_in_lease(raft)) {
         /* 4.2.3: who hears a leader lets nobody disturb it. A pre-vote still gets an answer, which carries this member's term. */
         if (msg->kind == RAFT_PRE_VOTE)
-            raft_reply(raft, (struct raft_msg){ .kind = RAFT_PRE_VOTE_REPLY, .to = msg->from, .reject = true });
+            raft_reply(raft, (struct raft_msg) { .kind = RAFT_PRE_VOTE_REPLY, .to = msg->from, .reject = true });
         return false;
     }
     if (msg->kind == RAFT_PRE_VOTE || (msg->kind == RAFT_PRE_VOTE_REPLY && !msg->reject))
@@ -363,7 +364,7 @@ static void finish_disk(struct raft *raft)
             raft->unsynced_cap = raft->unsynced_cap == 0 ? 16 : raft->unsynced_cap * 2;
             raft->unsynced = sw_realloc_array(raft->unsynced, raft->unsynced_cap, sizeof *raft->unsynced);
         }
-        raft->unsynced[raft->unsynced_count++] = (struct raft_unsynced){ effect->seq, raft_tail_last(&raft->tail) };
+        raft->unsynced[raft->unsynced_count++] = (struct raft_unsynced) { effect->seq, raft_tail_last(&raft->tail) };
     }
     raft->dirty = false;
     raft->dirty_from = 0;
@@ -421,7 +422,7 @@ enum raft_result raft_step(struct raft *raft, const struct raft_event *event, st
     finish_news(raft);
     finish_entries(raft);
     assert(raft->commit <= raft_tail_last(&raft->tail) && raft->commit >= raft->tail.base_index);
-    *ret_update = (struct raft_update){ raft->effects, raft->effect_count, deadline(raft), raft->proposed_index };
+    *ret_update = (struct raft_update) { raft->effects, raft->effect_count, deadline(raft), raft->proposed_index };
     return result;
 }
 
@@ -457,7 +458,7 @@ uint64_t raft_term_start(const struct raft *raft)
 
 struct raft_hard raft_hard(const struct raft *raft)
 {
-    return (struct raft_hard){ raft->term, raft->vote, raft->commit };
+    return (struct raft_hard) { raft->term, raft->vote, raft->commit };
 }
 
 const struct raft_tail *raft_tail(const struct raft *raft)

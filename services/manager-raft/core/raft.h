@@ -8,11 +8,10 @@
  * Disk     PERSIST asks for entries from an index on (all from there on in the log are replaced) and the hard state to be made
  *          durable; the driver then answers with PERSISTED and the number of the newest request it has covered. What may only be
  *          said after the sync (votes, acknowledgements, the node's own vote and count) is held back here until then; a leader's
- *          entries go out at once (10.2.1). A driver may step PERSISTED before its transaction commits if it performs none of that
- *          step's effects until it has.
- * Errors   enum raft_result is an answer to the caller. A message must have come through raft_wire or be built by a core; what is
- *          impossible between correct members asserts.
- * Limits   RAFT_MEMBERS_MAX members, RAFT_ENTRY_MAX bytes an entry, RAFT_READS_MAX waiting reads, options for windows.
+ *          entries go out at once (10.2.1). A driver may step PERSISTED before its transaction commits if it performs none of
+ * that step's effects until it has. Errors   enum raft_result is an answer to the caller. A message must have come through
+ * raft_wire or be built by a core; what is impossible between correct members asserts. Limits   RAFT_MEMBERS_MAX members,
+ * RAFT_ENTRY_MAX bytes an entry, RAFT_READS_MAX waiting reads, options for windows.
  */
 #ifndef RAFT_H
 #define RAFT_H
@@ -37,13 +36,14 @@ enum raft_kind {
     RAFT_HEARTBEAT = 6,
     RAFT_HEARTBEAT_REPLY = 7,
     RAFT_TIMEOUT_NOW = 8,
-    RAFT_SNAPSHOT = 9,      /* chunks are the driver's; the core sees only what they lead to (RAFT_EV_RESTORED) */
+    RAFT_SNAPSHOT = 9, /* chunks are the driver's; the core sees only what they lead to (RAFT_EV_RESTORED) */
     RAFT_SNAPSHOT_REPLY = 10
 };
 struct raft_msg {
     enum raft_kind kind;
     uint64_t from, to, term;
-    uint64_t log_index, log_term; /* APPEND: entry before the first; VOTE: the candidate's last; APPEND_REPLY: index accepted or rejected */
+    uint64_t log_index,
+        log_term; /* APPEND: entry before the first; VOTE: the candidate's last; APPEND_REPLY: index accepted or rejected */
     uint64_t commit;
     uint64_t hint_index, hint_term; /* rejections: where the logs may still agree */
     uint64_t context;               /* read-index round */
@@ -88,7 +88,7 @@ struct raft_start {
     struct raft_blob *base_config;    /* configuration there; NULL = none yet: a member that waits to be told */
     const struct raft_entry *entries; /* the log after the base; references are taken */
     size_t count;
-    uint64_t applied;                 /* known to be committed, whatever hard.commit says */
+    uint64_t applied; /* known to be committed, whatever hard.commit says */
 };
 struct raft_event {
     enum raft_event_type type;
@@ -103,14 +103,14 @@ struct raft_event {
 };
 
 enum raft_effect_type {
-    RAFT_DO_PERSIST,   /* `seq`, `hard`, and entries from `index` on (0 = only the hard state) */
-    RAFT_DO_SEND,      /* `msg` */
-    RAFT_DO_COMMIT,    /* entries up to `index` may be applied; they are in the tail */
-    RAFT_DO_STATUS,    /* `role`, `term`, `leader` changed */
-    RAFT_DO_READ,      /* `context`: `ok`, and the state at `index` is current; or not ok, ask the new leader */
-    RAFT_DO_TRANSFER,  /* `peer`, `ok`: handing over has ended; ok = given up for a new leader's term */
-    RAFT_DO_SNAPSHOT,  /* `peer` needs a snapshot: the log it lacks is gone. Answer with RAFT_EV_SNAPSHOT_SENT */
-    RAFT_DO_CONFIG     /* the newest configuration changed: raft_config(); links may be opened and closed */
+    RAFT_DO_PERSIST,  /* `seq`, `hard`, and entries from `index` on (0 = only the hard state) */
+    RAFT_DO_SEND,     /* `msg` */
+    RAFT_DO_COMMIT,   /* entries up to `index` may be applied; they are in the tail */
+    RAFT_DO_STATUS,   /* `role`, `term`, `leader` changed */
+    RAFT_DO_READ,     /* `context`: `ok`, and the state at `index` is current; or not ok, ask the new leader */
+    RAFT_DO_TRANSFER, /* `peer`, `ok`: handing over has ended; ok = given up for a new leader's term */
+    RAFT_DO_SNAPSHOT, /* `peer` needs a snapshot: the log it lacks is gone. Answer with RAFT_EV_SNAPSHOT_SENT */
+    RAFT_DO_CONFIG    /* the newest configuration changed: raft_config(); links may be opened and closed */
 };
 struct raft_effect {
     enum raft_effect_type type;
@@ -149,8 +149,8 @@ uint64_t raft_commit(const struct raft *raft);
 uint64_t raft_term_start(const struct raft *raft); /* leader: index of its first entry; applied = it knows all of earlier terms */
 struct raft_hard raft_hard(const struct raft *raft);
 const struct raft_tail *raft_tail(const struct raft *raft);
-const struct raft_config *raft_config(const struct raft *raft);          /* the newest in the log */
-const struct raft_blob *raft_config_blob(const struct raft *raft);       /* its bytes; NULL = none */
+const struct raft_config *raft_config(const struct raft *raft);    /* the newest in the log */
+const struct raft_blob *raft_config_blob(const struct raft *raft); /* its bytes; NULL = none */
 /* Bytes of the configuration in force at `index` (base <= index <= commit), to be kept when compacting there; NULL = none. */
 const struct raft_blob *raft_config_at(const struct raft *raft, uint64_t index);
 

@@ -22,14 +22,15 @@ static int from_message(const Swarm__RaftConfig *message, struct raft_config *re
 {
     struct raft_config config = { .joint = message->joint };
     if (message->n_members == 0 || message->n_members > RAFT_MEMBERS_MAX)
-        return sw_fail(err, SW_LIMIT, "raft configuration of %zu members, bound is 1 to %d", message->n_members, RAFT_MEMBERS_MAX);
+        return sw_fail(err, SW_LIMIT, "raft configuration of %zu members, bound is 1 to %d", message->n_members,
+                       RAFT_MEMBERS_MAX);
     size_t voters = 0, outgoing = 0;
     for (size_t i = 0; i < message->n_members; i++) {
         const Swarm__RaftMember *member = message->members[i];
         int rc = check_member(&config, member, config.joint, err);
         if (rc != 0)
             return rc;
-        config.members[config.count++] = (struct raft_member){ member->raft_id, member->voter, member->voter_outgoing };
+        config.members[config.count++] = (struct raft_member) { member->raft_id, member->voter, member->voter_outgoing };
         voters += member->voter ? 1 : 0;
         outgoing += member->voter_outgoing ? 1 : 0;
     }

@@ -25,7 +25,8 @@ struct raft_config {
     bool joint;
 };
 
-/* Refused: no voter, an id of zero or twice, too many members, outgoing voters in a configuration that is not joint or none in one that is. */
+/* Refused: no voter, an id of zero or twice, too many members, outgoing voters in a configuration that is not joint or none in
+ * one that is. */
 int raft_config_decode(const void *data, size_t len, struct raft_config *ret_config, struct sw_err *err);
 const struct raft_member *raft_config_find(const struct raft_config *config, uint64_t id); /* NULL if it is no member */
 bool raft_config_votes(const struct raft_config *config, uint64_t id);                     /* in one of the sets */
@@ -33,7 +34,8 @@ bool raft_config_sole(const struct raft_config *config, uint64_t id);           
 
 /* What to put into the log on the way from `now` to `target` (neither joint): target itself if at most one vote changes, else
  * the joint configuration of both. The caller owns the result. */
-int raft_config_plan(const struct raft_blob *now, const struct raft_blob *target, struct raft_blob **ret_blob, struct sw_err *err);
+int raft_config_plan(const struct raft_blob *now, const struct raft_blob *target, struct raft_blob **ret_blob,
+                     struct sw_err *err);
 /* The configuration that ends a joint one: outgoing voters go, and are named in `removed`. */
 struct raft_blob *raft_config_leave(const struct raft_blob *joint);
 

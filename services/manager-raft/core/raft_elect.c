@@ -54,8 +54,11 @@ static void count_ballots(struct raft *raft)
 
 static void ask_for_votes(struct raft *raft, bool pre, bool transfer)
 {
-    struct raft_msg msg = { .kind = pre ? RAFT_PRE_VOTE : RAFT_VOTE, .term = pre ? raft->term + 1 : raft->term,
-        .log_index = raft_tail_last(&raft->tail), .log_term = raft_tail_last_term(&raft->tail), .transfer = transfer };
+    struct raft_msg msg = { .kind = pre ? RAFT_PRE_VOTE : RAFT_VOTE,
+                            .term = pre ? raft->term + 1 : raft->term,
+                            .log_index = raft_tail_last(&raft->tail),
+                            .log_term = raft_tail_last_term(&raft->tail),
+                            .transfer = transfer };
     for (size_t i = 0; i < raft->peer_count; i++) {
         struct raft_peer *peer = &raft->peers[i];
         peer->ballot = RAFT_UNDECIDED;
@@ -82,7 +85,7 @@ void raft_campaign(struct raft *raft, bool pre, bool transfer)
     raft_election_reset(raft);
     ask_for_votes(raft, pre, transfer);
     if (!pre) {
-        raft_reply(raft, (struct raft_msg){ .kind = RAFT_VOTE_REPLY, .to = raft->options.id });
+        raft_reply(raft, (struct raft_msg) { .kind = RAFT_VOTE_REPLY, .to = raft->options.id });
         return;
     }
     struct raft_peer *self = raft_peer(raft, raft->options.id);
@@ -110,8 +113,10 @@ void raft_on_vote_request(struct raft *raft, const struct raft_msg *msg)
         raft->vote = msg->from;
         raft_election_reset(raft);
     }
-    raft_reply(raft, (struct raft_msg){ .kind = pre ? RAFT_PRE_VOTE_REPLY : RAFT_VOTE_REPLY, .to = msg->from, .reject = !grant,
-                                        .term = grant ? msg->term : raft->term });
+    raft_reply(raft, (struct raft_msg) { .kind = pre ? RAFT_PRE_VOTE_REPLY : RAFT_VOTE_REPLY,
+                                         .to = msg->from,
+                                         .reject = !grant,
+                                         .term = grant ? msg->term : raft->term });
 }
 
 void raft_on_vote_reply(struct raft *raft, const struct raft_msg *msg)

@@ -17,8 +17,12 @@ static void reject_append(struct raft *raft, const struct raft_msg *msg)
     uint64_t index = raft_tail_conflict(&raft->tail, msg->log_index, msg->log_term), term = 0;
     bool known = raft_tail_term(&raft->tail, index, &term);
     assert(known);
-    raft_reply(raft, (struct raft_msg){ .kind = RAFT_APPEND_REPLY, .to = msg->from, .reject = true, .log_index = msg->log_index,
-                                        .hint_index = index, .hint_term = term });
+    raft_reply(raft, (struct raft_msg) { .kind = RAFT_APPEND_REPLY,
+                                         .to = msg->from,
+                                         .reject = true,
+                                         .log_index = msg->log_index,
+                                         .hint_index = index,
+                                         .hint_term = term });
 }
 
 /* Entries that are here already are left alone: an old message may be shorter than what a later one brought. */
@@ -67,7 +71,7 @@ void raft_on_heartbeat(struct raft *raft, const struct raft_msg *msg)
     if (msg->kind != RAFT_HEARTBEAT)
         return;
     raft_commit_to(raft, msg->commit); /* the leader sends no more than this member has acknowledged */
-    raft_reply(raft, (struct raft_msg){ .kind = RAFT_HEARTBEAT_REPLY, .to = msg->from, .context = msg->context });
+    raft_reply(raft, (struct raft_msg) { .kind = RAFT_HEARTBEAT_REPLY, .to = msg->from, .context = msg->context });
 }
 
 void raft_on_timeout_now(struct raft *raft)
@@ -88,5 +92,5 @@ void raft_on_restored(struct raft *raft, uint64_t index, uint64_t term, struct r
         raft->unsynced[i].last = index;
     raft_dirty(raft, 0);
     if (raft->leader != 0)
-        raft_reply(raft, (struct raft_msg){ .kind = RAFT_APPEND_REPLY, .to = raft->leader, .log_index = index });
+        raft_reply(raft, (struct raft_msg) { .kind = RAFT_APPEND_REPLY, .to = raft->leader, .log_index = index });
 }

@@ -105,7 +105,7 @@ void raft_log_truncate(struct raft *raft, uint64_t from);
 void raft_commit_to(struct raft *raft, uint64_t index);
 
 /* raft_members.c */
-struct raft_peer *raft_peer(struct raft *raft, uint64_t id); /* NULL if it is no member */
+struct raft_peer *raft_peer(struct raft *raft, uint64_t id);                      /* NULL if it is no member */
 void raft_config_push(struct raft *raft, uint64_t index, struct raft_blob *blob); /* takes its own reference */
 void raft_config_drop_from(struct raft *raft, uint64_t index);
 void raft_config_prune(struct raft *raft, uint64_t index);

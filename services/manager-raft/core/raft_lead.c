@@ -1,4 +1,5 @@
-/* What a leader does: proposals, commitment, configuration changes, handing over, and stepping down. Sources: 3.5, 3.6, 3.10, 4, 6.2. */
+/* What a leader does: proposals, commitment, configuration changes, handing over, and stepping down. Sources: 3.5, 3.6, 3.10,
+ * 4, 6.2. */
 #include "raft_internal.h"
 
 void raft_broadcast_heartbeat(struct raft *raft)
@@ -9,7 +10,7 @@ void raft_broadcast_heartbeat(struct raft *raft)
             continue;
         uint64_t commit = peer->match < raft->commit ? peer->match : raft->commit;
         uint64_t context = raft->read_round != raft->read_done ? raft->read_round : 0;
-        raft_send(raft, (struct raft_msg){ .kind = RAFT_HEARTBEAT, .to = peer->id, .commit = commit, .context = context });
+        raft_send(raft, (struct raft_msg) { .kind = RAFT_HEARTBEAT, .to = peer->id, .commit = commit, .context = context });
     }
 }
 
@@ -130,7 +131,7 @@ static void settle_config(struct raft *raft)
             if (peer->voter && (best == NULL || peer->match > best->match))
                 best = peer;
         }
-        raft_send(raft, (struct raft_msg){ .kind = RAFT_TIMEOUT_NOW, .to = best->id, .transfer = true });
+        raft_send(raft, (struct raft_msg) { .kind = RAFT_TIMEOUT_NOW, .to = best->id, .transfer = true });
         raft_become_follower(raft, raft->term, 0);
     }
 }
@@ -171,7 +172,7 @@ void raft_lead_transfer_check(struct raft *raft, const struct raft_peer *peer)
 {
     if (raft->transfer_to != peer->id || peer->match != raft_tail_last(&raft->tail))
         return;
-    raft_send(raft, (struct raft_msg){ .kind = RAFT_TIMEOUT_NOW, .to = peer->id, .transfer = true });
+    raft_send(raft, (struct raft_msg) { .kind = RAFT_TIMEOUT_NOW, .to = peer->id, .transfer = true });
 }
 
 enum raft_result raft_lead_transfer(struct raft *raft, uint64_t to)

@@ -34,7 +34,7 @@ static void peers_rebuild(struct raft *raft)
         size_t k = 0;
         while (k < old_count && old[k].id != member->id)
             k++;
-        *peer = k < old_count ? old[k] : (struct raft_peer){ .id = member->id };
+        *peer = k < old_count ? old[k] : (struct raft_peer) { .id = member->id };
         if (k == old_count)
             raft_peer_reset(raft, peer);
         peer->voter = member->voter;
@@ -156,9 +156,12 @@ bool raft_progress(const struct raft *raft, uint64_t id, struct raft_progress *r
         if (peer->id != id)
             continue;
         bool self = id == raft->options.id;
-        *ret_progress = (struct raft_progress){ .match = peer->match, .next = peer->next, .heard_ms = peer->heard_ms,
-            .voter = peer->voter || peer->outgoing, .snapshot = peer->flow == RAFT_SENDING,
-            .active = self || peer->heard_ms + raft->options.election_ms > raft->now_ms };
+        *ret_progress = (struct raft_progress) { .match = peer->match,
+                                                 .next = peer->next,
+                                                 .heard_ms = peer->heard_ms,
+                                                 .voter = peer->voter || peer->outgoing,
+                                                 .snapshot = peer->flow == RAFT_SENDING,
+                                                 .active = self || peer->heard_ms + raft->options.election_ms > raft->now_ms };
         return true;
     }
     return false;

@@ -19,7 +19,7 @@ enum raft_result raft_read_add(struct raft *raft, uint64_t context)
         raft->read_cap = raft->read_cap == 0 ? 16 : raft->read_cap * 2;
         raft->reads = sw_realloc_array(raft->reads, raft->read_cap, sizeof *raft->reads);
     }
-    raft->reads[raft->read_count++] = (struct raft_read){ .context = context };
+    raft->reads[raft->read_count++] = (struct raft_read) { .context = context };
     raft_read_kick(raft);
     return RAFT_OK;
 }

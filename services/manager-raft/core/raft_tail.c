@@ -42,7 +42,7 @@ size_t raft_entry_size(const struct raft_entry *entry)
 
 void raft_tail_init(struct raft_tail *tail, uint64_t base_index, uint64_t base_term)
 {
-    *tail = (struct raft_tail){ .base_index = base_index, .base_term = base_term };
+    *tail = (struct raft_tail) { .base_index = base_index, .base_term = base_term };
 }
 
 void raft_tail_deinit(struct raft_tail *tail)

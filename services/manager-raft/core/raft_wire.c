@@ -21,7 +21,7 @@ int raft_wire_entry_decode(const Swarm__RaftEntry *message, struct raft_entry *r
         return sw_fail(err, SW_LIMIT, "raft entry %llu of %zu bytes, bound is %u", index, len, RAFT_ENTRY_MAX);
     if ((int)message->kind == RAFT_ENTRY_CONFIG && raft_config_decode(message->data.data, len, &config, err) != 0)
         return sw_wrap(err, "raft entry %llu", index);
-    *ret_entry = (struct raft_entry){ message->index, message->term, (enum raft_entry_kind)message->kind, NULL };
+    *ret_entry = (struct raft_entry) { message->index, message->term, (enum raft_entry_kind)message->kind, NULL };
     if (len != 0)
         ret_entry->blob = raft_blob_new(message->data.data, len);
     return 0;
@@ -35,7 +35,7 @@ void raft_wire_entry_encode(const struct raft_entry *entry, Swarm__RaftEntry *re
     ret_message->kind = (Swarm__EntryKind)entry->kind;
     ret_message->has_data = entry->blob != NULL;
     if (entry->blob != NULL)
-        ret_message->data = (ProtobufCBinaryData){ entry->blob->len, entry->blob->data };
+        ret_message->data = (ProtobufCBinaryData) { entry->blob->len, entry->blob->data };
 }
 
 static int check_head(const Swarm__RaftMessage *m, struct sw_err *err)
@@ -70,8 +70,8 @@ static int decode_entries(const Swarm__RaftMessage *m, struct raft_wire_in *in, 
             return rc;
         in->msg.entry_count = i + 1;
         if (entry->index != m->log_index + 1 + i || entry->term < term || entry->term > m->term)
-            return sw_fail(err, SW_CORRUPT, "raft message: entry %llu of term %llu is out of order", (unsigned long long)entry->index,
-                           (unsigned long long)entry->term);
+            return sw_fail(err, SW_CORRUPT, "raft message: entry %llu of term %llu is out of order",
+                           (unsigned long long)entry->index, (unsigned long long)entry->term);
         term = entry->term;
     }
     return 0;
@@ -82,10 +82,18 @@ int raft_wire_decode(const Swarm__RaftMessage *m, struct raft_wire_in *ret_in, s
     int rc = check_head(m, err);
     if (rc != 0)
         return rc;
-    struct raft_wire_in in = { .msg = { .kind = (enum raft_kind)m->kind, .from = m->from, .to = m->to, .term = m->term,
-                                        .log_index = m->log_index, .log_term = m->log_term, .commit = m->commit,
-                                        .hint_index = m->hint_index, .hint_term = m->hint_term, .context = m->context,
-                                        .reject = m->reject, .transfer = m->transfer } };
+    struct raft_wire_in in = { .msg = { .kind = (enum raft_kind)m->kind,
+                                        .from = m->from,
+                                        .to = m->to,
+                                        .term = m->term,
+                                        .log_index = m->log_index,
+                                        .log_term = m->log_term,
+                                        .commit = m->commit,
+                                        .hint_index = m->hint_index,
+                                        .hint_term = m->hint_term,
+                                        .context = m->context,
+                                        .reject = m->reject,
+                                        .transfer = m->transfer } };
     if (m->n_entries != 0)
         rc = decode_entries(m, &in, err);
     if (rc == 0)
@@ -100,12 +108,12 @@ void raft_wire_in_deinit(struct raft_wire_in *in)
     for (size_t i = 0; i < in->msg.entry_count; i++)
         raft_blob_unref(in->entries[i].blob);
     free(in->entries);
-    *in = (struct raft_wire_in){ 0 };
+    *in = (struct raft_wire_in) { 0 };
 }
 
 void raft_wire_encode(const struct raft_msg *msg, struct raft_wire_out *ret_out)
 {
-    *ret_out = (struct raft_wire_out){ 0 };
+    *ret_out = (struct raft_wire_out) { 0 };
     Swarm__RaftMessage *m = &ret_out->message;
     swarm__raft_message__init(m);
     m->kind = (Swarm__RaftKind)msg->kind;
@@ -144,5 +152,5 @@ void raft_wire_out_deinit(struct raft_wire_out *out)
 {
     free(out->entries);
     free(out->pointers);
-    *out = (struct raft_wire_out){ 0 };
+    *out = (struct raft_wire_out) { 0 };
 }

@@ -69,7 +69,8 @@ static bool is_repeat(struct raft_link *link, const Swarm__RaftMessage *message)
     return false;
 }
 
-static int receive(struct raft_links *links, const Swarm__RaftMessage *message, const struct bus_sender *sender, struct sw_err *err)
+static int receive(struct raft_links *links, const Swarm__RaftMessage *message, const struct bus_sender *sender,
+                   struct sw_err *err)
 {
     struct raft_wire_in in;
     int rc = check_sender(links, message, sender != NULL ? sender->id : NULL, err);
@@ -106,8 +107,11 @@ static void on_client_state(void *self, bool up, bool denied)
 {
     struct raft_link *link = self;
     struct raft_links *links = link->links;
-    svc_log(up ? SVC_INFO : SVC_WARN, up ? "raft link up" : denied ? "raft link denied" : "raft link down", "member=%llx node=%s",
-            (unsigned long long)link->raft_id, link->node_id);
+    svc_log(up ? SVC_INFO : SVC_WARN,
+            up       ? "raft link up"
+            : denied ? "raft link denied"
+                     : "raft link down",
+            "member=%llx node=%s", (unsigned long long)link->raft_id, link->node_id);
     if (!up)
         links->spec.lost(links->spec.arg, link->raft_id);
 }
@@ -135,8 +139,12 @@ int raft_links_open(const struct raft_links_spec *spec, struct raft_links **ret_
     links->spec.keys = &links->keys;
     if (spec->listen != NULL) {
         const char *endpoints[] = { spec->listen, NULL };
-        struct bus_server_spec server = { .endpoints = endpoints, .keys = &links->keys, .specs = specs, .spec_count = 1,
-                                          .self = links, .admit = spec->admit != NULL ? spec->admit : admit_managers,
+        struct bus_server_spec server = { .endpoints = endpoints,
+                                          .keys = &links->keys,
+                                          .specs = specs,
+                                          .spec_count = 1,
+                                          .self = links,
+                                          .admit = spec->admit != NULL ? spec->admit : admit_managers,
                                           .admit_arg = spec->admit != NULL ? spec->admit_arg : links };
         int rc = bus_server_open(spec->bus, &server, &links->server, err);
         if (rc != 0)
@@ -151,7 +159,7 @@ static void link_drop(struct raft_link *link)
     bus_client_close(link->client);
     free(link->node_id);
     free(link->endpoint);
-    *link = (struct raft_link){ 0 };
+    *link = (struct raft_link) { 0 };
 }
 
 void raft_links_close(struct raft_links *links)
@@ -180,8 +188,13 @@ static void link_connect(struct raft_link *link)
     link->client = NULL;
     sw_pb_set(&link->endpoint, address->raft);
     memcpy(link->key, address->curve_key.data, sizeof link->key);
-    struct bus_client_spec spec = { .endpoint = link->endpoint, .keys = &links->keys, .server_key = link->key, .specs = specs,
-                                    .spec_count = 1, .self = link, .state = on_client_state };
+    struct bus_client_spec spec = { .endpoint = link->endpoint,
+                                    .keys = &links->keys,
+                                    .server_key = link->key,
+                                    .specs = specs,
+                                    .spec_count = 1,
+                                    .self = link,
+                                    .state = on_client_state };
     struct sw_err err;
     if (bus_client_open(links->spec.bus, &spec, &link->client, &err) != 0)
         svc_log(SVC_WARN, "raft link cannot be opened", "node=%s err=\"%s\"", link->node_id, err.text);

@@ -19,8 +19,8 @@ struct raft_links_spec {
     struct bus *bus;
     const struct mirror *mirror;
     const struct bus_keys *keys;
-    const char *listen;            /* NULL = no server */
-    bus_admit_fn *admit;           /* NULL = the managers in the mirror */
+    const char *listen;  /* NULL = no server */
+    bus_admit_fn *admit; /* NULL = the managers in the mirror */
     void *admit_arg;
     uint64_t raft_id, boot_id;
     void (*receive)(void *arg, const struct raft_msg *msg);

@@ -47,7 +47,8 @@ void raft_log_close(struct raft_log *log)
     free(log);
 }
 
-/* A sum against bit rot, not against people: the key is fixed. The index is in it, so that a record can't stand in for another. */
+/* A sum against bit rot, not against people: the key is fixed. The index is in it, so that a record can't stand in for another.
+ */
 static void record_sum(uint64_t index, const void *data, size_t len, uint8_t ret_sum[SUM_SIZE])
 {
     uint8_t key[crypto_shorthash_KEYBYTES] = "raft-log-record";
@@ -58,7 +59,7 @@ static void record_sum(uint64_t index, const void *data, size_t len, uint8_t ret
 
 static MDB_val meta_key(const char *name)
 {
-    return (MDB_val){ strlen(name), (void *)(uintptr_t)name };
+    return (MDB_val) { strlen(name), (void *)(uintptr_t)name };
 }
 
 static int meta_put(struct raft_log *log, MDB_txn *txn, const char *name, const void *data, size_t len)
@@ -171,7 +172,7 @@ void raft_log_state_deinit(struct raft_log_state *state)
         raft_blob_unref(state->entries[i].blob);
     raft_blob_unref(state->base_config);
     free(state->entries);
-    *state = (struct raft_log_state){ 0 };
+    *state = (struct raft_log_state) { 0 };
 }
 
 /* ---- writing ---- */
@@ -220,8 +221,8 @@ int raft_log_write(struct raft_log *log, MDB_txn *txn, const struct raft_tail *t
     return rc == 0 ? 0 : sw_fail(err, SW_IO, "write raft log from %" PRIu64 " to %" PRIu64 ": %s", from, last, mdb_strerror(rc));
 }
 
-int raft_log_trim(struct raft_log *log, MDB_txn *txn, const struct raft_tail *tail, uint64_t index, const struct raft_blob *config,
-                  struct sw_err *err)
+int raft_log_trim(struct raft_log *log, MDB_txn *txn, const struct raft_tail *tail, uint64_t index,
+                  const struct raft_blob *config, struct sw_err *err)
 {
     struct base_record base = { .index = index };
     bool known = raft_tail_term(tail, index, &base.term);
@@ -242,9 +243,9 @@ int raft_log_create(struct raft_log *log, uint64_t id, struct raft_blob *config,
     SW_AUTO(mdb_txn_abort) MDB_txn *txn = NULL;
     struct raft_tail tail;
     raft_tail_init(&tail, 0, 0);
-    raft_tail_append(&tail, &(struct raft_entry){ 1, 1, RAFT_ENTRY_CONFIG, raft_blob_ref(config) });
+    raft_tail_append(&tail, &(struct raft_entry) { 1, 1, RAFT_ENTRY_CONFIG, raft_blob_ref(config) });
     int rc = mdb_txn_begin(store_env(log->store), NULL, 0, &txn);
-    int failed = rc == 0 ? raft_log_write(log, txn, &tail, 1, (struct raft_hard){ .term = 1, .commit = 1 }, err) : 0;
+    int failed = rc == 0 ? raft_log_write(log, txn, &tail, 1, (struct raft_hard) { .term = 1, .commit = 1 }, err) : 0;
     if (rc == 0 && failed == 0)
         rc = meta_put(log, txn, "id", &id, sizeof id);
     if (rc == 0 && failed == 0)

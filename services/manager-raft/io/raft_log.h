@@ -33,7 +33,7 @@ int raft_log_create(struct raft_log *log, uint64_t id, struct raft_blob *config,
 int raft_log_write(struct raft_log *log, MDB_txn *txn, const struct raft_tail *tail, uint64_t from, struct raft_hard hard,
                    struct sw_err *err);
 /* Drop entries up to `index`, which becomes the base. `config` is the configuration in force there. */
-int raft_log_trim(struct raft_log *log, MDB_txn *txn, const struct raft_tail *tail, uint64_t index, const struct raft_blob *config,
-                  struct sw_err *err);
+int raft_log_trim(struct raft_log *log, MDB_txn *txn, const struct raft_tail *tail, uint64_t index,
+                  const struct raft_blob *config, struct sw_err *err);
 
 #endif

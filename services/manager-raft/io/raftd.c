@@ -10,10 +10,10 @@
 
 #define PROPOSAL_MAX (1536u << 10)
 #define PROPOSALS_MAX 4096
-#define KEEP_ENTRIES 500            /* for members that lag, behind what is applied */
+#define KEEP_ENTRIES 500 /* for members that lag, behind what is applied */
 #define KEEP_BYTES (16u << 20)
-#define TRIM_STEP 64                /* entries dropped at once: pages come back in small portions */
-#define APPLY_ENTRIES_MAX 4096      /* a transaction */
+#define TRIM_STEP 64           /* entries dropped at once: pages come back in small portions */
+#define APPLY_ENTRIES_MAX 4096 /* a transaction */
 
 struct proposal {
     uint64_t index; /* 0: not yet in the log */
@@ -240,17 +240,17 @@ static void send_msg(struct raftd *raftd, const struct raft_msg *msg)
 
 static void on_message(void *arg, const struct raft_msg *msg)
 {
-    (void)step(arg, (struct raft_event){ .type = RAFT_EV_MESSAGE, .msg = msg }, NULL);
+    (void)step(arg, (struct raft_event) { .type = RAFT_EV_MESSAGE, .msg = msg }, NULL);
 }
 
 static void on_link_lost(void *arg, uint64_t raft_id)
 {
-    (void)step(arg, (struct raft_event){ .type = RAFT_EV_UNREACHABLE, .peer = raft_id }, NULL);
+    (void)step(arg, (struct raft_event) { .type = RAFT_EV_UNREACHABLE, .peer = raft_id }, NULL);
 }
 
 static void on_deadline(void *arg)
 {
-    (void)step(arg, (struct raft_event){ .type = RAFT_EV_TICK }, NULL);
+    (void)step(arg, (struct raft_event) { .type = RAFT_EV_TICK }, NULL);
 }
 
 static Swarm__RaftConfig *config_message(const struct raftd *raftd)
@@ -291,9 +291,10 @@ static void step_proposals(struct raftd *raftd)
         return;
     SW_AUTO(sw_free) struct raft_entry *entries = sw_alloc0(count * sizeof *entries);
     for (size_t i = 0; i < count; i++)
-        entries[i] = (struct raft_entry){ .kind = RAFT_ENTRY_STORE, .blob = proposal_at(raftd, first + i)->blob };
+        entries[i] = (struct raft_entry) { .kind = RAFT_ENTRY_STORE, .blob = proposal_at(raftd, first + i)->blob };
     uint64_t index = 0;
-    enum raft_result result = step(raftd, (struct raft_event){ .type = RAFT_EV_PROPOSE, .entries = entries, .count = count }, &index);
+    enum raft_result result =
+        step(raftd, (struct raft_event) { .type = RAFT_EV_PROPOSE, .entries = entries, .count = count }, &index);
     if (result == RAFT_OK) {
         for (size_t i = 0; i < count; i++) {
             struct proposal *proposal = proposal_at(raftd, first + i);
@@ -303,7 +304,8 @@ static void step_proposals(struct raftd *raftd)
         raftd->queued = 0;
         return;
     }
-    /* Else they wait: for the turn's end, which tells them that this manager does not lead, or for a turn after less is in flight. */
+    /* Else they wait: for the turn's end, which tells them that this manager does not lead, or for a turn after less is in
+     * flight. */
 }
 
 static void on_applied(void *arg, const struct store_entry *entry, const struct apply_result *result)
@@ -331,7 +333,7 @@ static int apply_begin(struct raftd *raftd, MDB_txn *txn, struct store_group **r
     for (size_t i = 0; i < count; i++) {
         const struct raft_entry *entry = raft_tail_at(raft_tail(raftd->core), from + i);
         assert(entry != NULL);
-        entries[i] = (struct store_entry){ .index = entry->index, .term = entry->term };
+        entries[i] = (struct store_entry) { .index = entry->index, .term = entry->term };
         if (entry->kind == RAFT_ENTRY_STORE && entry->blob != NULL) {
             entries[i].data = entry->blob->data;
             entries[i].len = entry->blob->len;
@@ -379,7 +381,7 @@ static int group_write(struct raftd *raftd, MDB_txn *txn, struct raft_group *gro
     }
     if (rc != 0)
         return rc;
-    (void)step_only(raftd, (struct raft_event){ .type = RAFT_EV_PERSISTED, .seq = raftd->persisted_seq }, &group->update);
+    (void)step_only(raftd, (struct raft_event) { .type = RAFT_EV_PERSISTED, .seq = raftd->persisted_seq }, &group->update);
     for (size_t i = 0; i < group->update.count; i++) {
         if (group->update.effects[i].type == RAFT_DO_COMMIT)
             raftd->commit = group->update.effects[i].index;
@@ -393,7 +395,7 @@ static void group_end(struct raftd *raftd, const struct raft_group *group)
     if (group->applying != NULL)
         store_apply_end(raftd->spec.store, group->applying, on_applied, raftd);
     if (group->trimmed != 0)
-        (void)step(raftd, (struct raft_event){ .type = RAFT_EV_COMPACT, .index = group->trimmed }, NULL);
+        (void)step(raftd, (struct raft_event) { .type = RAFT_EV_COMPACT, .index = group->trimmed }, NULL);
 }
 
 static int group_commit(struct raftd *raftd, struct sw_err *err)
@@ -468,16 +470,19 @@ static void metrics_open(struct raftd *raftd)
 {
     struct svc_metrics *m = svc_metrics(raftd->spec.svc);
     raftd->metrics.term = svc_metric(m, SVC_GAUGE, "swarm_manager_raft_term", "", "Current Raft term.");
-    raftd->metrics.leader = svc_metric(m, SVC_GAUGE, "swarm_manager_raft_leader", "", "1 while this manager leads and is caught up.");
+    raftd->metrics.leader =
+        svc_metric(m, SVC_GAUGE, "swarm_manager_raft_leader", "", "1 while this manager leads and is caught up.");
     raftd->metrics.commit = svc_metric(m, SVC_GAUGE, "swarm_manager_raft_commit_index", "", "Last committed log index.");
-    raftd->metrics.applied = svc_metric(m, SVC_GAUGE, "swarm_manager_raft_applied_index", "", "Last log index applied to the store.");
+    raftd->metrics.applied =
+        svc_metric(m, SVC_GAUGE, "swarm_manager_raft_applied_index", "", "Last log index applied to the store.");
     raftd->metrics.entries = svc_metric(m, SVC_GAUGE, "swarm_manager_raft_log_entries", "", "Log entries kept.");
     raftd->metrics.bytes = svc_metric(m, SVC_GAUGE, "swarm_manager_raft_log_bytes", "", "Bytes of log entries kept in memory.");
     raftd->metrics.members = svc_metric(m, SVC_GAUGE, "swarm_manager_raft_members", "", "Members of the Raft configuration.");
     raftd->metrics.waiting = svc_metric(m, SVC_GAUGE, "swarm_manager_raft_proposals_waiting", "", "Proposals not yet applied.");
     raftd->metrics.proposals = svc_metric(m, SVC_COUNTER, "swarm_manager_raft_proposals_total", "", "Proposals accepted.");
     raftd->metrics.failed = svc_metric(m, SVC_COUNTER, "swarm_manager_raft_proposals_failed_total", "", "Proposals that failed.");
-    raftd->metrics.written = svc_metric(m, SVC_COUNTER, "swarm_manager_raft_entries_written_total", "", "Entries written to the log.");
+    raftd->metrics.written =
+        svc_metric(m, SVC_COUNTER, "swarm_manager_raft_entries_written_total", "", "Entries written to the log.");
     raftd->metrics.syncs = svc_metric(m, SVC_COUNTER, "swarm_manager_raft_syncs_total", "", "Synced transactions.");
     raftd->metrics.commit_s = svc_histogram(m, "swarm_manager_raft_commit_seconds", "From proposed to applied.");
     raftd->metrics.sync_s = svc_histogram(m, "swarm_manager_raft_sync_seconds", "Transaction of one group, sync included.");
@@ -513,20 +518,32 @@ static int start(struct raftd *raftd, struct sw_err *err)
         return sw_fail(err, SW_CORRUPT, "store is at index %" PRIu64 ", the raft log goes from %" PRIu64 " to %" PRIu64, applied,
                        state.base_index, last);
     }
-    struct raft_links_spec links = { .bus = raftd->spec.bus, .mirror = store_mirror(raftd->spec.store), .keys = raftd->spec.keys,
-                                     .listen = raftd->spec.raft_listen, .admit = raftd->spec.admit, .admit_arg = raftd->spec.admit_arg,
-                                     .raft_id = state.id, .boot_id = svc_random_u64() | 1, .receive = on_message,
-                                     .lost = on_link_lost, .arg = raftd };
+    struct raft_links_spec links = { .bus = raftd->spec.bus,
+                                     .mirror = store_mirror(raftd->spec.store),
+                                     .keys = raftd->spec.keys,
+                                     .listen = raftd->spec.raft_listen,
+                                     .admit = raftd->spec.admit,
+                                     .admit_arg = raftd->spec.admit_arg,
+                                     .raft_id = state.id,
+                                     .boot_id = svc_random_u64() | 1,
+                                     .receive = on_message,
+                                     .lost = on_link_lost,
+                                     .arg = raftd };
     if (raftd->spec.keys != NULL)
         rc = raft_links_open(&links, &raftd->links, err);
     if (rc == 0) {
-        raftd->core = raft_new(&(struct raft_options){ .id = state.id, .heartbeat_ms = raftd->spec.heartbeat_ms,
-                                                       .election_ms = raftd->spec.election_ms });
-        struct raft_start event = { .seed = svc_random_u64(), .hard = state.hard, .base_index = state.base_index,
-                                    .base_term = state.base_term, .base_config = state.base_config, .entries = state.entries,
-                                    .count = state.count, .applied = applied };
+        raftd->core = raft_new(&(struct raft_options) {
+            .id = state.id, .heartbeat_ms = raftd->spec.heartbeat_ms, .election_ms = raftd->spec.election_ms });
+        struct raft_start event = { .seed = svc_random_u64(),
+                                    .hard = state.hard,
+                                    .base_index = state.base_index,
+                                    .base_term = state.base_term,
+                                    .base_config = state.base_config,
+                                    .entries = state.entries,
+                                    .count = state.count,
+                                    .applied = applied };
         raftd->commit = applied;
-        (void)step(raftd, (struct raft_event){ .type = RAFT_EV_START, .start = &event }, NULL);
+        (void)step(raftd, (struct raft_event) { .type = RAFT_EV_START, .start = &event }, NULL);
         turn_soon(raftd);
     }
     raft_log_state_deinit(&state);
@@ -606,8 +623,8 @@ static int not_leader(const struct raftd *raftd, struct sw_err *err)
 {
     if (raftd->core != NULL && raft_role(raftd->core) == RAFT_LEADER)
         return sw_fail(err, SW_UNAVAILABLE, "this manager is just taking over leadership: try again");
-    return sw_fail(err, SW_UNAVAILABLE, "this manager is not the leader%s%s", raftd->told.leader_id[0] != '\0' ? ", it is node " : "",
-                   raftd->told.leader_id);
+    return sw_fail(err, SW_UNAVAILABLE, "this manager is not the leader%s%s",
+                   raftd->told.leader_id[0] != '\0' ? ", it is node " : "", raftd->told.leader_id);
 }
 
 int raftd_propose(struct raftd *raftd, const Swarm__StoreBatch *batch, raftd_done_fn *fn, void *arg, struct sw_err *err)
@@ -625,7 +642,7 @@ int raftd_propose(struct raftd *raftd, const Swarm__StoreBatch *batch, raftd_don
     sw_buf_reserve(&buf, len);
     sw_pb_pack(batch, &buf);
     struct proposal *proposal = proposal_at(raftd, raftd->count++);
-    *proposal = (struct proposal){ .since_ns = svc_wall_ns(), .blob = raft_blob_new(buf.data, buf.len), .fn = fn, .arg = arg };
+    *proposal = (struct proposal) { .since_ns = svc_wall_ns(), .blob = raft_blob_new(buf.data, buf.len), .fn = fn, .arg = arg };
     raftd->queued++;
     ++*raftd->metrics.proposals;
     turn_soon(raftd);
@@ -643,8 +660,8 @@ int raftd_read(struct raftd *raftd, raftd_read_fn *fn, void *arg, struct sw_err 
         raftd->reads = sw_realloc_array(raftd->reads, raftd->read_cap, sizeof *raftd->reads);
     }
     uint64_t context = ++raftd->read_next;
-    raftd->reads[raftd->read_count++] = (struct read){ .context = context, .fn = fn, .arg = arg };
-    enum raft_result result = step(raftd, (struct raft_event){ .type = RAFT_EV_READ, .context = context }, NULL);
+    raftd->reads[raftd->read_count++] = (struct read) { .context = context, .fn = fn, .arg = arg };
+    enum raft_result result = step(raftd, (struct raft_event) { .type = RAFT_EV_READ, .context = context }, NULL);
     if (result == RAFT_OK)
         return 0;
     raftd->read_count--;

@@ -22,8 +22,8 @@ struct raftd_spec {
     struct bus *bus;
     struct store *store;
     const char *node_id;
-    const char *raft_address;          /* "tcp://HOST:PORT" told to peers */
-    const char *raft_listen;           /* "tcp://IP:PORT" to bind; NULL = no peer socket (tests) */
+    const char *raft_address; /* "tcp://HOST:PORT" told to peers */
+    const char *raft_listen;  /* "tcp://IP:PORT" to bind; NULL = no peer socket (tests) */
     const struct bus_keys *keys;
     uint64_t heartbeat_ms, election_ms;
     /* After each applied entry, in order, with the changes for the feed. */
@@ -31,15 +31,17 @@ struct raftd_spec {
     /* Term or leadership changed; leader = this node leads and has applied all entries of earlier terms. */
     void (*status)(void *arg, uint64_t term, bool leader, const char *leader_node_id);
     void *arg;
-    bus_admit_fn *admit;               /* who may open a peer connection; NULL = the managers in the store */
+    bus_admit_fn *admit; /* who may open a peer connection; NULL = the managers in the store */
     void *admit_arg;
 };
 int raftd_open(const struct raftd_spec *spec, struct raftd **ret, struct sw_err *err);
-/* First start of a new cluster: write a configuration with this node as the only voter. Before the first raftd_open's loop turn. */
+/* First start of a new cluster: write a configuration with this node as the only voter. Before the first raftd_open's loop turn.
+ */
 int raftd_bootstrap(struct raftd *raftd, struct sw_err *err);
 void raftd_close(struct raftd *raftd);
 
-/* Called exactly once: result is NULL and err says why (SW_UNAVAILABLE: not the leader any more; the entry may still commit later). */
+/* Called exactly once: result is NULL and err says why (SW_UNAVAILABLE: not the leader any more; the entry may still commit
+ * later). */
 typedef void raftd_done_fn(void *arg, uint64_t index, const struct apply_result *result, const struct sw_err *err);
 /* Propose a batch. Refused at once (negative) when not leader, over 1.5 MiB, or over 4096 proposals in flight. */
 int raftd_propose(struct raftd *raftd, const Swarm__StoreBatch *batch, raftd_done_fn *fn, void *arg, struct sw_err *err);

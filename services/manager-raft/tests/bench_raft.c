@@ -39,7 +39,7 @@ static void push(struct bench *bench, const struct raft_msg *msg)
         bench->queue = sw_realloc_array(bench->queue, bench->cap, sizeof *bench->queue);
     }
     struct envelope *envelope = &bench->queue[bench->count++];
-    *envelope = (struct envelope){ .msg = *msg };
+    *envelope = (struct envelope) { .msg = *msg };
     bench->messages++;
     if (bench->encoded) {
         struct raft_wire_out out;
@@ -75,13 +75,13 @@ static void step(struct bench *bench, uint64_t id, struct raft_event event)
             bench->committed[id] = effect->index;
     }
     if (seq != 0)
-        step(bench, id, (struct raft_event){ .type = RAFT_EV_PERSISTED, .seq = seq });
+        step(bench, id, (struct raft_event) { .type = RAFT_EV_PERSISTED, .seq = seq });
 }
 
 static void deliver(struct bench *bench, struct envelope envelope)
 {
     if (!bench->encoded) {
-        step(bench, envelope.msg.to, (struct raft_event){ .type = RAFT_EV_MESSAGE, .msg = &envelope.msg });
+        step(bench, envelope.msg.to, (struct raft_event) { .type = RAFT_EV_MESSAGE, .msg = &envelope.msg });
         for (size_t i = 0; i < envelope.msg.entry_count; i++)
             raft_blob_unref(envelope.entries[i].blob);
         free(envelope.entries);
@@ -92,7 +92,7 @@ static void deliver(struct bench *bench, struct envelope envelope)
     Swarm__RaftMessage *message = sw_pb_unpack(&swarm__raft_message__descriptor, envelope.data, envelope.len, 16u << 20, NULL);
     int rc = raft_wire_decode(message, &in, NULL);
     assert(rc == 0);
-    step(bench, in.msg.to, (struct raft_event){ .type = RAFT_EV_MESSAGE, .msg = &in.msg });
+    step(bench, in.msg.to, (struct raft_event) { .type = RAFT_EV_MESSAGE, .msg = &in.msg });
     raft_wire_in_deinit(&in);
     free(envelope.data);
 }
@@ -122,12 +122,12 @@ static void start(struct bench *bench)
     struct raft_entry entry = { 1, 1, RAFT_ENTRY_CONFIG, raft_blob_new(buf.data, buf.len) };
     for (uint64_t id = 1; id <= NODES; id++) {
         struct raft_start event = { .seed = id, .hard = { .term = 1, .commit = 1 }, .entries = &entry, .count = 1 };
-        bench->cores[id] = raft_new(&(struct raft_options){ .id = id, .heartbeat_ms = 50, .election_ms = 300 });
-        step(bench, id, (struct raft_event){ .type = RAFT_EV_START, .start = &event });
+        bench->cores[id] = raft_new(&(struct raft_options) { .id = id, .heartbeat_ms = 50, .election_ms = 300 });
+        step(bench, id, (struct raft_event) { .type = RAFT_EV_START, .start = &event });
     }
     raft_blob_unref(entry.blob);
     bench->now_ms = 10000;
-    step(bench, 1, (struct raft_event){ .type = RAFT_EV_TICK });
+    step(bench, 1, (struct raft_event) { .type = RAFT_EV_TICK });
     drain(bench);
     assert(raft_role(bench->cores[1]) == RAFT_LEADER);
 }
@@ -151,13 +151,13 @@ static void run(size_t batch, size_t bytes, bool encoded, double limit_s)
     while (took < limit_s) {
         for (int round = 0; round < 100; round++) {
             for (size_t i = 0; i < batch; i++)
-                entries[i] = (struct raft_entry){ .kind = RAFT_ENTRY_STORE, .blob = raft_blob_new(payload, bytes) };
-            step(&bench, 1, (struct raft_event){ .type = RAFT_EV_PROPOSE, .entries = entries, .count = batch });
+                entries[i] = (struct raft_entry) { .kind = RAFT_ENTRY_STORE, .blob = raft_blob_new(payload, bytes) };
+            step(&bench, 1, (struct raft_event) { .type = RAFT_EV_PROPOSE, .entries = entries, .count = batch });
             for (size_t i = 0; i < batch; i++)
                 raft_blob_unref(entries[i].blob);
             drain(&bench);
             for (uint64_t id = 1; id <= NODES && bench.committed[1] - compacted > COMPACT; id++)
-                step(&bench, id, (struct raft_event){ .type = RAFT_EV_COMPACT, .index = bench.committed[id] });
+                step(&bench, id, (struct raft_event) { .type = RAFT_EV_COMPACT, .index = bench.committed[id] });
             if (bench.committed[1] - compacted > COMPACT)
                 compacted = bench.committed[1];
         }

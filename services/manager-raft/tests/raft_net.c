@@ -49,8 +49,9 @@ struct raft_blob *net_config_blob(unsigned voters, unsigned learners)
 /* ---- trace ---- */
 static const char *kind_name(enum raft_kind kind)
 {
-    static const char *const names[] = { "pre-vote", "pre-vote-reply", "vote", "vote-reply", "append", "append-reply", "heartbeat",
-                                         "heartbeat-reply", "timeout-now", "snapshot", "snapshot-reply" };
+    static const char *const names[] = { "pre-vote",    "pre-vote-reply", "vote",          "vote-reply",
+                                         "append",      "append-reply",   "heartbeat",     "heartbeat-reply",
+                                         "timeout-now", "snapshot",       "snapshot-reply" };
     return names[kind];
 }
 
@@ -70,13 +71,16 @@ static void trace_msg(struct net *net, const struct raft_msg *msg)
         sw_buf_adds(b, " transfer");
     for (size_t i = 0; i < msg->entry_count; i++)
         sw_buf_addf(b, " [%" PRIu64 "/%" PRIu64 "%s]", msg->entries[i].index, msg->entries[i].term,
-                    msg->entries[i].kind == RAFT_ENTRY_CONFIG ? " config" : msg->entries[i].kind == RAFT_ENTRY_NOOP ? " noop" : "");
+                    msg->entries[i].kind == RAFT_ENTRY_CONFIG ? " config"
+                    : msg->entries[i].kind == RAFT_ENTRY_NOOP ? " noop"
+                                                              : "");
 }
 
 static void trace_event(struct net *net, uint64_t id, const struct raft_event *event)
 {
-    static const char *const names[] = { "start", "tick", "message", "propose", "config", "persisted", "write-failed", "read",
-                                         "transfer", "unreachable", "snapshot-sent", "restored", "compact" };
+    static const char *const names[] = { "start",         "tick",         "message", "propose",  "config",
+                                         "persisted",     "write-failed", "read",    "transfer", "unreachable",
+                                         "snapshot-sent", "restored",     "compact" };
     if (net->trace == NULL)
         return;
     sw_buf_addf(net->trace, "%5" PRIu64 " node %" PRIu64 ": %s ", net->now_ms, id, names[event->type]);
@@ -97,8 +101,8 @@ static void trace_effect(struct net *net, const struct raft_effect *e)
     sw_buf_adds(b, "        -> ");
     switch (e->type) {
     case RAFT_DO_PERSIST:
-        sw_buf_addf(b, "persist seq=%" PRIu64 " term=%" PRIu64 " vote=%" PRIu64 " from=%" PRIu64, e->seq, e->hard.term, e->hard.vote,
-                    e->index);
+        sw_buf_addf(b, "persist seq=%" PRIu64 " term=%" PRIu64 " vote=%" PRIu64 " from=%" PRIu64, e->seq, e->hard.term,
+                    e->hard.vote, e->index);
         break;
     case RAFT_DO_SEND:
         trace_msg(net, &e->msg);
@@ -140,7 +144,8 @@ static void check_commit(struct net *net, uint64_t id, uint64_t upto)
             net->committed_hash[i] = hash_of(entry);
             net->committed = i;
         }
-        check(net, net->committed_terms[i] == entry->term && net->committed_hash[i] == hash_of(entry), "two different entries committed");
+        check(net, net->committed_terms[i] == entry->term && net->committed_hash[i] == hash_of(entry),
+              "two different entries committed");
     }
     node->ready = upto;
 }
@@ -182,7 +187,7 @@ static struct net_packet *packet_add(struct net *net, uint64_t from, uint64_t to
     }
     struct net_packet *packet = &net->packets[net->packet_count++];
     uint64_t delay = net->delay_min_ms + sw_rng_below(&net->rng, net->delay_max_ms - net->delay_min_ms + 1);
-    *packet = (struct net_packet){ .due_ms = net->now_ms + delay, .order = net->order++, .from = from, .to = to };
+    *packet = (struct net_packet) { .due_ms = net->now_ms + delay, .order = net->order++, .from = from, .to = to };
     return packet;
 }
 
@@ -245,7 +250,7 @@ static void disk_write(struct net *net, uint64_t id)
     node->applied = node->ready < raft_tail_last(&node->disk) ? node->ready : raft_tail_last(&node->disk);
     node->dirty_from = 0;
     node->sync_due_ms = UINT64_MAX;
-    (void)net_step(net, id, (struct raft_event){ .type = RAFT_EV_PERSISTED, .seq = node->seq });
+    (void)net_step(net, id, (struct raft_event) { .type = RAFT_EV_PERSISTED, .seq = node->seq });
 }
 
 static void effect(struct net *net, uint64_t id, const struct raft_effect *e)
@@ -311,9 +316,10 @@ enum raft_result net_propose(struct net *net, uint64_t id, size_t count, size_t 
     for (size_t i = 0; i < count; i++) {
         uint64_t payload = ++net->payload_next;
         memcpy(data, &payload, sizeof payload);
-        entries[i] = (struct raft_entry){ .kind = RAFT_ENTRY_STORE, .blob = raft_blob_new(data, bytes + sizeof payload) };
+        entries[i] = (struct raft_entry) { .kind = RAFT_ENTRY_STORE, .blob = raft_blob_new(data, bytes + sizeof payload) };
     }
-    enum raft_result result = net_step(net, id, (struct raft_event){ .type = RAFT_EV_PROPOSE, .entries = entries, .count = count });
+    enum raft_result result =
+        net_step(net, id, (struct raft_event) { .type = RAFT_EV_PROPOSE, .entries = entries, .count = count });
     for (size_t i = 0; i < count; i++)
         raft_blob_unref(entries[i].blob);
     free(entries);
@@ -324,7 +330,7 @@ enum raft_result net_propose(struct net *net, uint64_t id, size_t count, size_t 
 enum raft_result net_config(struct net *net, uint64_t id, unsigned voters, unsigned learners)
 {
     struct raft_blob *blob = net_config_blob(voters, learners);
-    enum raft_result result = net_step(net, id, (struct raft_event){ .type = RAFT_EV_CONFIG, .blob = blob });
+    enum raft_result result = net_step(net, id, (struct raft_event) { .type = RAFT_EV_CONFIG, .blob = blob });
     raft_blob_unref(blob);
     return result;
 }
@@ -333,7 +339,7 @@ enum raft_result net_read(struct net *net, uint64_t id)
 {
     uint64_t context = ++net->read_next % NET_INDEX_MAX;
     net->reads[context] = net->committed;
-    return net_step(net, id, (struct raft_event){ .type = RAFT_EV_READ, .context = context });
+    return net_step(net, id, (struct raft_event) { .type = RAFT_EV_READ, .context = context });
 }
 
 void net_crash(struct net *net, uint64_t id)
@@ -349,13 +355,18 @@ void net_start(struct net *net, uint64_t id)
 {
     struct net_node *node = &net->nodes[id];
     assert(node->core == NULL);
-    node->core = raft_new(&(struct raft_options){ .id = id, .heartbeat_ms = 50, .election_ms = 300, .window_messages = 8,
-                                                  .append_bytes_max = net->append_bytes_max });
-    struct raft_start start = { .seed = net->seed * 1000 + id * 100 + sw_rng_below(&net->rng, 100), .hard = node->hard,
-        .base_index = node->disk.base_index, .base_term = node->disk.base_term, .base_config = node->base_config,
-        .entries = node->disk.entries + node->disk.head, .count = node->disk.count, .applied = node->applied };
+    node->core = raft_new(&(struct raft_options) {
+        .id = id, .heartbeat_ms = 50, .election_ms = 300, .window_messages = 8, .append_bytes_max = net->append_bytes_max });
+    struct raft_start start = { .seed = net->seed * 1000 + id * 100 + sw_rng_below(&net->rng, 100),
+                                .hard = node->hard,
+                                .base_index = node->disk.base_index,
+                                .base_term = node->disk.base_term,
+                                .base_config = node->base_config,
+                                .entries = node->disk.entries + node->disk.head,
+                                .count = node->disk.count,
+                                .applied = node->applied };
     node->ready = node->applied;
-    (void)net_step(net, id, (struct raft_event){ .type = RAFT_EV_START, .start = &start });
+    (void)net_step(net, id, (struct raft_event) { .type = RAFT_EV_START, .start = &start });
 }
 
 void net_compact(struct net *net, uint64_t id, uint64_t keep)
@@ -366,7 +377,7 @@ void net_compact(struct net *net, uint64_t id, uint64_t keep)
         return;
     uint64_t index = node->applied - keep;
     struct raft_blob *config = raft_blob_ref((struct raft_blob *)raft_config_at(node->core, index));
-    (void)net_step(net, id, (struct raft_event){ .type = RAFT_EV_COMPACT, .index = index });
+    (void)net_step(net, id, (struct raft_event) { .type = RAFT_EV_COMPACT, .index = index });
     raft_tail_compact(&node->disk, index);
     raft_blob_unref(node->base_config);
     node->base_config = config;
@@ -382,13 +393,15 @@ static void snapshot_arrives(struct net *net, struct net_packet *packet, bool th
         node->base_config = raft_blob_ref(packet->config);
         node->applied = node->ready = packet->index;
         node->dirty_from = 0;
-        (void)net_step(net, packet->to, (struct raft_event){ .type = RAFT_EV_RESTORED, .index = packet->index, .term = packet->term,
-                                                             .blob = packet->config });
+        (void)net_step(net, packet->to,
+                       (struct raft_event) {
+                           .type = RAFT_EV_RESTORED, .index = packet->index, .term = packet->term, .blob = packet->config });
         node->hard = raft_hard(node->core);
     }
     if (net->nodes[packet->from].core != NULL)
-        (void)net_step(net, packet->from, (struct raft_event){ .type = RAFT_EV_SNAPSHOT_SENT, .peer = packet->to, .ok = there,
-                                                               .index = packet->index });
+        (void)net_step(
+            net, packet->from,
+            (struct raft_event) { .type = RAFT_EV_SNAPSHOT_SENT, .peer = packet->to, .ok = there, .index = packet->index });
 }
 
 static void deliver(struct net *net, struct net_packet *packet)
@@ -406,7 +419,7 @@ static void deliver(struct net *net, struct net_packet *packet)
     Swarm__RaftMessage *message = sw_pb_unpack(&swarm__raft_message__descriptor, packet->data, packet->len, 16u << 20, &err);
     struct raft_wire_in in;
     check(net, message != NULL && raft_wire_decode(message, &in, &err) == 0, "message does not decode");
-    (void)net_step(net, packet->to, (struct raft_event){ .type = RAFT_EV_MESSAGE, .msg = &in.msg });
+    (void)net_step(net, packet->to, (struct raft_event) { .type = RAFT_EV_MESSAGE, .msg = &in.msg });
     raft_wire_in_deinit(&in);
 }
 
@@ -440,7 +453,7 @@ static bool run_one(struct net *net, uint64_t until_ms)
         if (node->sync_due_ms <= node->deadline_ms)
             disk_write(net, id);
         else
-            (void)net_step(net, id, (struct raft_event){ .type = RAFT_EV_TICK });
+            (void)net_step(net, id, (struct raft_event) { .type = RAFT_EV_TICK });
         return true;
     }
     struct net_packet packet = net->packets[next];
@@ -477,7 +490,7 @@ static void bootstrap(struct net *net, struct net_node *node, unsigned voters)
 {
     struct raft_entry entry = { 1, 1, RAFT_ENTRY_CONFIG, net_config_blob(voters, 0) };
     raft_tail_append(&node->disk, &entry);
-    node->hard = (struct raft_hard){ .term = 1, .commit = 1 };
+    node->hard = (struct raft_hard) { .term = 1, .commit = 1 };
     node->applied = net->committed = 1;
     net->committed_terms[1] = 1;
     net->committed_hash[1] = hash_of(&entry);
@@ -568,9 +581,10 @@ void net_dump(const struct net *net)
         const struct raft *core = net->nodes[id].core;
         if (core == NULL)
             continue;
-        fprintf(stderr, "  node %" PRIu64 ": %s term=%" PRIu64 " leader=%" PRIu64 " last=%" PRIu64 " commit=%" PRIu64 " base=%" PRIu64, id,
-                raft_role_name(raft_role(core)), raft_term(core), raft_leader(core), raft_tail_last(raft_tail(core)), raft_commit(core),
-                raft_tail(core)->base_index);
+        fprintf(stderr,
+                "  node %" PRIu64 ": %s term=%" PRIu64 " leader=%" PRIu64 " last=%" PRIu64 " commit=%" PRIu64 " base=%" PRIu64,
+                id, raft_role_name(raft_role(core)), raft_term(core), raft_leader(core), raft_tail_last(raft_tail(core)),
+                raft_commit(core), raft_tail(core)->base_index);
         const struct raft_config *config = raft_config(core);
         for (size_t i = 0; i < config->count; i++)
             fprintf(stderr, " %" PRIu64 "%s%s", config->members[i].id, config->members[i].voter ? "v" : "",

@@ -45,11 +45,11 @@ struct net {
     bool cut[NET_NODES + 1][NET_NODES + 1]; /* [from][to] */
     uint64_t lost_ppm, twice_ppm, delay_min_ms, delay_max_ms, sync_min_ms, sync_max_ms;
     size_t append_bytes_max;
-    uint64_t leaders[NET_INDEX_MAX];        /* by term */
+    uint64_t leaders[NET_INDEX_MAX];         /* by term */
     uint64_t committed_terms[NET_INDEX_MAX]; /* by index, 0 = not yet */
     uint64_t committed_hash[NET_INDEX_MAX];
-    uint64_t committed;                      /* highest index committed anywhere */
-    uint64_t reads[NET_INDEX_MAX];           /* by context: what was committed when it was asked */
+    uint64_t committed;            /* highest index committed anywhere */
+    uint64_t reads[NET_INDEX_MAX]; /* by context: what was committed when it was asked */
     uint64_t read_next, payload_next;
     bool (*lose)(void *arg, const struct raft_msg *msg); /* scenario's own filter, may be NULL */
     void *lose_arg;

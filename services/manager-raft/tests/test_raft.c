@@ -99,7 +99,7 @@ static void script_transfer(struct net *net)
 {
     uint64_t old = net_leader(net), to = old == 3 ? 1 : 3;
     assert_int_equal(net_propose(net, old, 1, 8), RAFT_OK);
-    assert_int_equal(net_step(net, old, (struct raft_event){ .type = RAFT_EV_TRANSFER, .peer = to }), RAFT_OK);
+    assert_int_equal(net_step(net, old, (struct raft_event) { .type = RAFT_EV_TRANSFER, .peer = to }), RAFT_OK);
     assert_int_equal(net_propose(net, old, 1, 8), RAFT_E_TRANSFER);
     assert_true(net_until(net, net_settled, 1000));
     net_run(net, 5);
@@ -175,7 +175,7 @@ static void random_fault(struct net *net, bool members)
         break;
     case 8:
         if (leader != 0)
-            (void)net_step(net, leader, (struct raft_event){ .type = RAFT_EV_TRANSFER, .peer = b });
+            (void)net_step(net, leader, (struct raft_event) { .type = RAFT_EV_TRANSFER, .peer = b });
         break;
     case 9:
         if (leader != 0 && members)
@@ -187,7 +187,7 @@ static void random_fault(struct net *net, bool members)
         break;
     case 11:
         if (node->core != NULL && raft_role(node->core) == RAFT_LEADER)
-            (void)net_step(net, a, (struct raft_event){ .type = RAFT_EV_UNREACHABLE, .peer = b });
+            (void)net_step(net, a, (struct raft_event) { .type = RAFT_EV_UNREACHABLE, .peer = b });
         break;
     case 12:
         if (leader != 0 && net->nodes[leader].paused_until_ms < net->now_ms)

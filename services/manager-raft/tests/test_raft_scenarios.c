@@ -32,20 +32,20 @@ static enum raft_result solo_step(struct solo *solo, struct raft_event event)
 
 static void solo_persisted(struct solo *solo)
 {
-    (void)solo_step(solo, (struct raft_event){ .type = RAFT_EV_PERSISTED, .seq = solo->seq });
+    (void)solo_step(solo, (struct raft_event) { .type = RAFT_EV_PERSISTED, .seq = solo->seq });
 }
 
 static void solo_message(struct solo *solo, struct raft_msg msg)
 {
     msg.to = 1;
-    (void)solo_step(solo, (struct raft_event){ .type = RAFT_EV_MESSAGE, .msg = &msg });
+    (void)solo_step(solo, (struct raft_event) { .type = RAFT_EV_MESSAGE, .msg = &msg });
 }
 
 static void solo_tick(struct solo *solo)
 {
     if (solo->update.deadline_ms != RAFT_NEVER && solo->update.deadline_ms > solo->now_ms)
         solo->now_ms = solo->update.deadline_ms;
-    (void)solo_step(solo, (struct raft_event){ .type = RAFT_EV_TICK });
+    (void)solo_step(solo, (struct raft_event) { .type = RAFT_EV_TICK });
 }
 
 static const struct raft_effect *solo_effect(const struct solo *solo, enum raft_effect_type type)
@@ -70,9 +70,10 @@ static const struct raft_msg *solo_sent(const struct solo *solo, enum raft_kind 
 /* entries: the log from index 1 on; the first is a configuration. */
 static struct solo solo_new(struct raft_hard hard, struct raft_entry *entries, size_t count)
 {
-    struct solo solo = { .core = raft_new(&(struct raft_options){ .id = 1, .heartbeat_ms = 50, .election_ms = 300 }), .now_ms = 1000 };
+    struct solo solo = { .core = raft_new(&(struct raft_options) { .id = 1, .heartbeat_ms = 50, .election_ms = 300 }),
+                         .now_ms = 1000 };
     struct raft_start start = { .seed = 1, .hard = hard, .entries = entries, .count = count };
-    (void)solo_step(&solo, (struct raft_event){ .type = RAFT_EV_START, .start = &start });
+    (void)solo_step(&solo, (struct raft_event) { .type = RAFT_EV_START, .start = &start });
     for (size_t i = 0; i < count; i++)
         raft_blob_unref(entries[i].blob);
     return solo;
@@ -82,25 +83,26 @@ static void solo_elect(struct solo *solo)
 {
     solo_tick(solo);
     uint64_t term = raft_term(solo->core);
-    solo_message(solo, (struct raft_msg){ .kind = RAFT_PRE_VOTE_REPLY, .from = 2, .term = term + 1 });
+    solo_message(solo, (struct raft_msg) { .kind = RAFT_PRE_VOTE_REPLY, .from = 2, .term = term + 1 });
     assert_null(solo_sent(solo, RAFT_VOTE, 2)); /* not before the own vote is synced */
     solo_persisted(solo);
     assert_non_null(solo_sent(solo, RAFT_VOTE, 2));
-    solo_message(solo, (struct raft_msg){ .kind = RAFT_VOTE_REPLY, .from = 2, .term = term + 1 });
+    solo_message(solo, (struct raft_msg) { .kind = RAFT_VOTE_REPLY, .from = 2, .term = term + 1 });
     assert_int_equal(raft_role(solo->core), RAFT_LEADER);
 }
 
 static struct solo solo_leader(void)
 {
     struct raft_entry entries[] = { { 1, 1, RAFT_ENTRY_CONFIG, net_config_blob(VOTERS_3, 0) }, { 2, 2, RAFT_ENTRY_NOOP, NULL } };
-    struct solo solo = solo_new((struct raft_hard){ .term = 3, .commit = 1 }, entries, 2);
+    struct solo solo = solo_new((struct raft_hard) { .term = 3, .commit = 1 }, entries, 2);
     solo_elect(&solo);
     return solo;
 }
 
 static void solo_ack(struct solo *solo, uint64_t from, uint64_t index)
 {
-    solo_message(solo, (struct raft_msg){ .kind = RAFT_APPEND_REPLY, .from = from, .term = raft_term(solo->core), .log_index = index });
+    solo_message(
+        solo, (struct raft_msg) { .kind = RAFT_APPEND_REPLY, .from = from, .term = raft_term(solo->core), .log_index = index });
 }
 
 /* ---- commitment ---- */
@@ -137,12 +139,12 @@ static void test_old_rejection_is_ignored(void **state)
     solo_persisted(&solo);
     solo_ack(&solo, 2, 3);
     assert_true(raft_progress(solo.core, 2, &before));
-    solo_message(&solo, (struct raft_msg){ .kind = RAFT_APPEND_REPLY, .from = 2, .term = 4, .log_index = 2, .reject = true });
+    solo_message(&solo, (struct raft_msg) { .kind = RAFT_APPEND_REPLY, .from = 2, .term = 4, .log_index = 2, .reject = true });
     assert_true(raft_progress(solo.core, 2, &after));
     assert_int_equal(before.next, after.next);
     assert_null(solo_sent(&solo, RAFT_APPEND, 2));
     struct raft_entry entry = { .kind = RAFT_ENTRY_STORE };
-    assert_int_equal(solo_step(&solo, (struct raft_event){ .type = RAFT_EV_PROPOSE, .entries = &entry, .count = 1 }), RAFT_OK);
+    assert_int_equal(solo_step(&solo, (struct raft_event) { .type = RAFT_EV_PROPOSE, .entries = &entry, .count = 1 }), RAFT_OK);
     assert_non_null(solo_sent(&solo, RAFT_APPEND, 2)); /* nothing is stuck */
     raft_free(solo.core);
 }
@@ -153,10 +155,10 @@ static void test_best_log_with_old_term_wins_in_the_end(void **state)
 {
     (void)state;
     struct raft_entry entries[] = { { 1, 1, RAFT_ENTRY_CONFIG, net_config_blob(VOTERS_3, 0) } };
-    struct solo solo = solo_new((struct raft_hard){ .term = 3, .commit = 1 }, entries, 1);
+    struct solo solo = solo_new((struct raft_hard) { .term = 3, .commit = 1 }, entries, 1);
     solo_tick(&solo);
     assert_int_equal(solo_sent(&solo, RAFT_PRE_VOTE, 2)->term, 4);
-    solo_message(&solo, (struct raft_msg){ .kind = RAFT_PRE_VOTE_REPLY, .from = 2, .term = 9, .reject = true });
+    solo_message(&solo, (struct raft_msg) { .kind = RAFT_PRE_VOTE_REPLY, .from = 2, .term = 9, .reject = true });
     assert_int_equal(raft_term(solo.core), 9); /* the refusal taught it the term */
     solo_persisted(&solo);
     solo_tick(&solo);
@@ -168,9 +170,9 @@ static void test_stickiness(void **state)
 {
     (void)state;
     struct raft_entry entries[] = { { 1, 1, RAFT_ENTRY_CONFIG, net_config_blob(VOTERS_3, 0) } };
-    struct solo solo = solo_new((struct raft_hard){ .term = 3, .commit = 1 }, entries, 1);
+    struct solo solo = solo_new((struct raft_hard) { .term = 3, .commit = 1 }, entries, 1);
     struct raft_msg vote = { .kind = RAFT_VOTE, .from = 3, .term = 7, .log_index = 9, .log_term = 3 };
-    solo_message(&solo, (struct raft_msg){ .kind = RAFT_HEARTBEAT, .from = 2, .term = 3 });
+    solo_message(&solo, (struct raft_msg) { .kind = RAFT_HEARTBEAT, .from = 2, .term = 3 });
     solo_message(&solo, vote);
     assert_int_equal(raft_term(solo.core), 3); /* it hears its leader: not even the term is taken */
     assert_int_equal(solo.update.count, 0);
@@ -191,7 +193,7 @@ static void test_candidate_outside_its_own_configuration(void **state)
     (void)state;
     struct raft_entry entries[] = { { 1, 1, RAFT_ENTRY_CONFIG, net_config_blob(1u << 1 | 1u << 2, 0) },
                                     { 2, 1, RAFT_ENTRY_CONFIG, net_config_blob(1u << 2, 0) } };
-    struct solo solo = solo_new((struct raft_hard){ .term = 1, .commit = 1 }, entries, 2);
+    struct solo solo = solo_new((struct raft_hard) { .term = 1, .commit = 1 }, entries, 2);
     solo_elect(&solo);
     solo_persisted(&solo);
     assert_int_equal(raft_commit(solo.core), 1); /* its own copy counts for nothing */
@@ -208,20 +210,27 @@ static void test_configuration_inside_a_message_and_taken_back(void **state)
 {
     (void)state;
     struct raft_entry entries[] = { { 1, 1, RAFT_ENTRY_CONFIG, net_config_blob(VOTERS_3, 0) } };
-    struct solo solo = solo_new((struct raft_hard){ .term = 1, .commit = 1 }, entries, 1);
-    struct raft_entry sent[] = { { 2, 1, RAFT_ENTRY_STORE, NULL }, { 3, 1, RAFT_ENTRY_CONFIG, net_config_blob(VOTERS_3 | 1u << 4, 0) },
-                                 { 4, 1, RAFT_ENTRY_STORE, NULL }, { 5, 1, RAFT_ENTRY_CONFIG, net_config_blob(VOTERS_3 | 3u << 4, 0) } };
-    solo_message(&solo, (struct raft_msg){ .kind = RAFT_APPEND, .from = 2, .term = 1, .log_index = 1, .log_term = 1, .entries = sent,
-                                           .entry_count = 4 });
+    struct solo solo = solo_new((struct raft_hard) { .term = 1, .commit = 1 }, entries, 1);
+    struct raft_entry sent[] = { { 2, 1, RAFT_ENTRY_STORE, NULL },
+                                 { 3, 1, RAFT_ENTRY_CONFIG, net_config_blob(VOTERS_3 | 1u << 4, 0) },
+                                 { 4, 1, RAFT_ENTRY_STORE, NULL },
+                                 { 5, 1, RAFT_ENTRY_CONFIG, net_config_blob(VOTERS_3 | 3u << 4, 0) } };
+    solo_message(
+        &solo, (struct raft_msg) {
+                   .kind = RAFT_APPEND, .from = 2, .term = 1, .log_index = 1, .log_term = 1, .entries = sent, .entry_count = 4 });
     assert_int_equal(raft_config(solo.core)->count, 5);
     /* A new leader overrules from 5 on, then from 3 on: the configuration is each time the one before. */
     struct raft_entry other = { 5, 2, RAFT_ENTRY_STORE, NULL };
-    solo_message(&solo, (struct raft_msg){ .kind = RAFT_APPEND, .from = 3, .term = 2, .log_index = 4, .log_term = 1, .entries = &other,
-                                           .entry_count = 1 });
+    solo_message(
+        &solo,
+        (struct raft_msg) {
+            .kind = RAFT_APPEND, .from = 3, .term = 2, .log_index = 4, .log_term = 1, .entries = &other, .entry_count = 1 });
     assert_int_equal(raft_config(solo.core)->count, 4);
-    other = (struct raft_entry){ 3, 3, RAFT_ENTRY_STORE, NULL };
-    solo_message(&solo, (struct raft_msg){ .kind = RAFT_APPEND, .from = 2, .term = 3, .log_index = 2, .log_term = 1, .entries = &other,
-                                           .entry_count = 1 });
+    other = (struct raft_entry) { 3, 3, RAFT_ENTRY_STORE, NULL };
+    solo_message(
+        &solo,
+        (struct raft_msg) {
+            .kind = RAFT_APPEND, .from = 2, .term = 3, .log_index = 2, .log_term = 1, .entries = &other, .entry_count = 1 });
     assert_int_equal(raft_config(solo.core)->count, 3);
     assert_int_equal(raft_tail_last(raft_tail(solo.core)), 3);
     raft_blob_unref(sent[1].blob);
@@ -336,7 +345,7 @@ static void test_new_term_during_snapshot(void **state)
     net_compact(net, other, 0);
     net_start(net, behind);
     assert_true(net_until(net, snapshot_on_its_way, 3000));
-    assert_int_equal(net_step(net, leader, (struct raft_event){ .type = RAFT_EV_TRANSFER, .peer = other }), RAFT_OK);
+    assert_int_equal(net_step(net, leader, (struct raft_event) { .type = RAFT_EV_TRANSFER, .peer = other }), RAFT_OK);
     net_run(net, 10); /* the snapshot takes 20 ms: it arrives in the next term */
     assert_int_equal(net_leader(net), other);
     assert_true(net_until(net, net_settled, 3000));
@@ -349,14 +358,14 @@ static void test_one_snapshot_at_a_time(void **state)
     struct solo solo = solo_leader();
     solo_persisted(&solo);
     solo_ack(&solo, 2, 3);
-    (void)solo_step(&solo, (struct raft_event){ .type = RAFT_EV_COMPACT, .index = 3 });
+    (void)solo_step(&solo, (struct raft_event) { .type = RAFT_EV_COMPACT, .index = 3 });
     struct raft_msg empty = { .kind = RAFT_APPEND_REPLY, .from = 3, .term = 4, .log_index = 2, .reject = true };
     solo_message(&solo, empty);
     assert_int_equal(solo_effect(&solo, RAFT_DO_SNAPSHOT)->peer, 3);
     solo_message(&solo, empty);
-    solo_message(&solo, (struct raft_msg){ .kind = RAFT_HEARTBEAT_REPLY, .from = 3, .term = 4 });
+    solo_message(&solo, (struct raft_msg) { .kind = RAFT_HEARTBEAT_REPLY, .from = 3, .term = 4 });
     assert_null(solo_effect(&solo, RAFT_DO_SNAPSHOT));
-    (void)solo_step(&solo, (struct raft_event){ .type = RAFT_EV_SNAPSHOT_SENT, .peer = 3, .index = 3, .ok = true });
+    (void)solo_step(&solo, (struct raft_event) { .type = RAFT_EV_SNAPSHOT_SENT, .peer = 3, .index = 3, .ok = true });
     assert_int_equal(solo_sent(&solo, RAFT_APPEND, 3)->log_index, 3);
     raft_free(solo.core);
 }
@@ -383,14 +392,14 @@ static void test_write_fails(void **state)
 {
     (void)state;
     struct solo solo = solo_leader();
-    (void)solo_step(&solo, (struct raft_event){ .type = RAFT_EV_READ, .context = 5 });
-    (void)solo_step(&solo, (struct raft_event){ .type = RAFT_EV_WRITE_FAILED });
+    (void)solo_step(&solo, (struct raft_event) { .type = RAFT_EV_READ, .context = 5 });
+    (void)solo_step(&solo, (struct raft_event) { .type = RAFT_EV_WRITE_FAILED });
     assert_int_equal(raft_role(solo.core), RAFT_FOLLOWER);
     assert_false(solo_effect(&solo, RAFT_DO_READ)->ok);
     assert_int_equal(solo.update.deadline_ms, RAFT_NEVER); /* it never stands for election again */
     solo_persisted(&solo);
     solo_ack(&solo, 2, 3);
-    solo_message(&solo, (struct raft_msg){ .kind = RAFT_VOTE, .from = 2, .term = 9, .log_index = 9, .log_term = 4 });
+    solo_message(&solo, (struct raft_msg) { .kind = RAFT_VOTE, .from = 2, .term = 9, .log_index = 9, .log_term = 4 });
     assert_int_equal(solo.update.count, 0); /* nor promises anything it could not keep */
     raft_free(solo.core);
 }
@@ -444,7 +453,7 @@ static void test_paused_leader_serves_no_stale_read(void **state)
     solo_persisted(&solo);
     solo_ack(&solo, 2, 3);
     solo.now_ms += 3600 * 1000; /* an hour: others lead by now */
-    assert_int_equal(solo_step(&solo, (struct raft_event){ .type = RAFT_EV_READ, .context = 5 }), RAFT_OK);
+    assert_int_equal(solo_step(&solo, (struct raft_event) { .type = RAFT_EV_READ, .context = 5 }), RAFT_OK);
     assert_null(solo_effect(&solo, RAFT_DO_READ));
     solo_tick(&solo); /* answers may wait in its sockets: it gets one heartbeat's time to read them */
     assert_int_equal(raft_role(solo.core), RAFT_LEADER);
@@ -478,7 +487,7 @@ static void test_transfer_to_a_dead_member_is_given_up(void **state)
     struct net *net = settled(3);
     uint64_t leader = net_leader(net), dead = leader == 3 ? 2 : 3;
     net_crash(net, dead);
-    assert_int_equal(net_step(net, leader, (struct raft_event){ .type = RAFT_EV_TRANSFER, .peer = dead }), RAFT_OK);
+    assert_int_equal(net_step(net, leader, (struct raft_event) { .type = RAFT_EV_TRANSFER, .peer = dead }), RAFT_OK);
     net_run(net, 400);
     assert_int_equal(net->nodes[leader].transfers_failed, 1);
     assert_int_equal(net_propose(net, leader, 1, 8), RAFT_OK);

@@ -61,7 +61,7 @@ static Swarm__StoreBatch *batch_of(int number, size_t bytes)
     config.spec = &spec;
     spec.name = name;
     spec.has_data = true;
-    spec.data = (ProtobufCBinaryData){ bytes, data };
+    spec.data = (ProtobufCBinaryData) { bytes, data };
     Swarm__StoreBatch *batch = store_batch_new(1);
     store_txn_add(store_batch_txn(batch),
                   store_action_new(SWARM__ACTION_KIND__ACTION_CREATE, SWARM__TABLE__TABLE_CONFIG, id, 0, &config));
@@ -141,10 +141,18 @@ static int member_open(struct member *member, struct sw_err *err)
     if (rc != 0)
         return rc;
     member->applied = store_applied(member->store);
-    struct raftd_spec spec = { .svc = rig->svc, .bus = rig->bus, .store = member->store, .node_id = member->node_id,
-                               .raft_address = member->address, .raft_listen = grouped ? member->address : NULL,
-                               .keys = grouped ? &member->keys : NULL, .heartbeat_ms = 50, .election_ms = 300,
-                               .applied = on_applied, .status = on_status, .arg = member };
+    struct raftd_spec spec = { .svc = rig->svc,
+                               .bus = rig->bus,
+                               .store = member->store,
+                               .node_id = member->node_id,
+                               .raft_address = member->address,
+                               .raft_listen = grouped ? member->address : NULL,
+                               .keys = grouped ? &member->keys : NULL,
+                               .heartbeat_ms = 50,
+                               .election_ms = 300,
+                               .applied = on_applied,
+                               .status = on_status,
+                               .arg = member };
     return raftd_open(&spec, &member->raftd, err);
 }
 
@@ -185,7 +193,7 @@ static void rig_stop(struct svc *svc, void *state)
 
 static void rig_init(struct rig *rig, size_t count)
 {
-    *rig = (struct rig){ .count = count };
+    *rig = (struct rig) { .count = count };
     (void)strcpy(rig->dir, "/tmp/test-raftd-XXXXXX");
     assert_non_null(mkdtemp(rig->dir));
     for (size_t i = 0; i < count; i++) {
@@ -204,8 +212,9 @@ static int rig_run(struct rig *rig, void (*script)(struct rig *rig, struct membe
     (void)snprintf(state_dir, sizeof state_dir, "--state-dir=%s/state", rig->dir);
     (void)snprintf(run_dir, sizeof run_dir, "--run-dir=%s/run", rig->dir);
     char *argv[] = { name, state_dir, run_dir, metrics, level };
-    struct svc_program program = { .name = "raftd", .summary = "test", .metrics_address = "off", .state = rig, .start = rig_start,
-                                   .stop = rig_stop };
+    struct svc_program program = {
+        .name = "raftd", .summary = "test", .metrics_address = "off", .state = rig, .start = rig_start, .stop = rig_stop
+    };
     rig->script = script;
     rig->sent = rig->good = rig->bad = rig->phase = 0;
     rig->last_index = 0;
@@ -383,7 +392,7 @@ static Swarm__StoreBatch *nodes_batch(struct rig *rig)
         node.spec = &spec;
         node.has_role = node.has_curve_key = true;
         node.role = SWARM__NODE_ROLE__NODE_MANAGER;
-        node.curve_key = address.curve_key = (ProtobufCBinaryData){ 32, member->keys.public_key };
+        node.curve_key = address.curve_key = (ProtobufCBinaryData) { 32, member->keys.public_key };
         node.manager = &address;
         address.control = address.dispatcher = (char *)(uintptr_t) "tcp://127.0.0.1:1";
         address.raft = member->address;
@@ -427,9 +436,9 @@ static void group_create(struct rig *rig)
         assert_int_equal(raft_log_open(store, &log, &err), 0);
         assert_int_equal(raft_log_create(log, i + 1, config, &err), 0);
         raft_tail_init(&tail, 1, 1);
-        raft_tail_append(&tail, &(struct raft_entry){ 2, 1, RAFT_ENTRY_STORE, raft_blob_new(buf.data, buf.len) });
+        raft_tail_append(&tail, &(struct raft_entry) { 2, 1, RAFT_ENTRY_STORE, raft_blob_new(buf.data, buf.len) });
         assert_int_equal(mdb_txn_begin(store_env(store), NULL, 0, &txn), 0);
-        assert_int_equal(raft_log_write(log, txn, &tail, 2, (struct raft_hard){ .term = 1, .commit = 2 }, &err), 0);
+        assert_int_equal(raft_log_write(log, txn, &tail, 2, (struct raft_hard) { .term = 1, .commit = 2 }, &err), 0);
         assert_int_equal(mdb_txn_commit(txn), 0);
         struct store_entry entries[] = { { 1, 1, NULL, 0 }, { 2, 1, buf.data, buf.len } };
         assert_int_equal(store_apply(store, entries, 2, NULL, NULL, &err), 0);
@@ -461,7 +470,8 @@ static void script_group(struct rig *rig, struct member *member)
 {
     if (rig->phase == 2) {
         for (size_t i = 0; i < rig->count; i++) {
-            if (rig->members[i].raftd == NULL || mirror_count(store_mirror(rig->members[i].store), SWARM__TABLE__TABLE_CONFIG) != 1000)
+            if (rig->members[i].raftd == NULL ||
+                mirror_count(store_mirror(rig->members[i].store), SWARM__TABLE__TABLE_CONFIG) != 1000)
                 return;
         }
         finish(rig);
