@@ -154,6 +154,10 @@ const struct raft_blob *raft_config_blob(const struct raft *raft); /* its bytes;
 /* Bytes of the configuration in force at `index` (base <= index <= commit), to be kept when compacting there; NULL = none. */
 const struct raft_blob *raft_config_at(const struct raft *raft, uint64_t index);
 
+/* Whether a snapshot of the state at `index` is to be installed (then RAFT_EV_RESTORED). Not if this member's log has that very
+ * entry: what follows it there may be acknowledged already and must not be dropped. Ask right before installing. */
+bool raft_snapshot_needed(const struct raft *raft, uint64_t index, uint64_t term);
+
 /* How a member is doing, for status and alarms; leader only. False if it is no member. */
 struct raft_progress {
     uint64_t match, next, heard_ms;

@@ -80,9 +80,16 @@ void raft_on_timeout_now(struct raft *raft)
         raft_campaign(raft, false, true); /* no pre-vote: the leader itself asked for it (3.10) */
 }
 
+bool raft_snapshot_needed(const struct raft *raft, uint64_t index, uint64_t term)
+{
+    uint64_t here = 0;
+    bool has = raft_tail_term(&raft->tail, index, &here) && here == term;
+    return raft->role != RAFT_LEADER && index > raft->commit && !has;
+}
+
 void raft_on_restored(struct raft *raft, uint64_t index, uint64_t term, struct raft_blob *config)
 {
-    assert(index > raft->commit && raft->role != RAFT_LEADER);
+    assert(raft_snapshot_needed(raft, index, term));
     raft_tail_deinit(&raft->tail);
     raft_tail_init(&raft->tail, index, term);
     raft_config_clear(raft);

@@ -386,7 +386,7 @@ void net_compact(struct net *net, uint64_t id, uint64_t keep)
 static void snapshot_arrives(struct net *net, struct net_packet *packet, bool there)
 {
     struct net_node *node = &net->nodes[packet->to];
-    if (there && packet->index > raft_commit(node->core) && raft_role(node->core) != RAFT_LEADER) {
+    if (there && raft_snapshot_needed(node->core, packet->index, packet->term)) {
         raft_tail_deinit(&node->disk);
         raft_tail_init(&node->disk, packet->index, packet->term);
         raft_blob_unref(node->base_config);
@@ -589,6 +589,10 @@ void net_dump(const struct net *net)
         for (size_t i = 0; i < config->count; i++)
             fprintf(stderr, " %" PRIu64 "%s%s", config->members[i].id, config->members[i].voter ? "v" : "",
                     config->members[i].outgoing ? "o" : "");
+        struct raft_progress progress;
+        if (raft_progress(net->nodes[net_leader(net) != 0 ? net_leader(net) : id].core, id, &progress))
+            fprintf(stderr, " match=%" PRIu64 " next=%" PRIu64 "%s", progress.match, progress.next,
+                    progress.snapshot ? " snapshot" : "");
         fprintf(stderr, "%s\n", config->joint ? " joint" : "");
     }
 }

@@ -370,6 +370,21 @@ static void test_one_snapshot_at_a_time(void **state)
     raft_free(solo.core);
 }
 
+/* A snapshot that comes late must not take away what was acknowledged since. */
+static void test_late_snapshot_drops_nothing(void **state)
+{
+    (void)state;
+    struct raft_entry entries[] = { { 1, 1, RAFT_ENTRY_CONFIG, net_config_blob(VOTERS_3, 0) },
+                                    { 2, 1, RAFT_ENTRY_STORE, NULL },
+                                    { 3, 1, RAFT_ENTRY_STORE, NULL } };
+    struct solo solo = solo_new((struct raft_hard){ .term = 1, .commit = 1 }, entries, 3);
+    assert_false(raft_snapshot_needed(solo.core, 1, 1)); /* committed here */
+    assert_false(raft_snapshot_needed(solo.core, 2, 1)); /* the log has it, and 3 after it */
+    assert_true(raft_snapshot_needed(solo.core, 2, 2));  /* overruled: the log is wrong from there on */
+    assert_true(raft_snapshot_needed(solo.core, 9, 1));
+    raft_free(solo.core);
+}
+
 static void test_follower_compacted_past_the_match_index(void **state)
 {
     (void)state;
@@ -512,6 +527,7 @@ int main(void)
         cmocka_unit_test(test_follower_behind_the_log),
         cmocka_unit_test(test_new_term_during_snapshot),
         cmocka_unit_test(test_one_snapshot_at_a_time),
+        cmocka_unit_test(test_late_snapshot_drops_nothing),
         cmocka_unit_test(test_follower_compacted_past_the_match_index),
         cmocka_unit_test(test_write_fails),
         cmocka_unit_test(test_slow_write_then_crash),
