@@ -35,7 +35,8 @@ static void note_mount(struct cgroups *cg, char *line)
 {
     char point[1024], type[32], super[1024];
     char *dash = strstr(line, " - ");
-    if (dash == NULL || sscanf(line, "%*s %*s %*s %*s %1023s", point) != 1 || sscanf(dash + 3, "%31s %*s %1023s", type, super) != 2)
+    if (dash == NULL || sscanf(line, "%*s %*s %*s %*s %1023s", point) != 1 ||
+        sscanf(dash + 3, "%31s %*s %1023s", type, super) != 2)
         return;
     bool v2 = strcmp(type, "cgroup2") == 0;
     if (!v2 && strcmp(type, "cgroup") != 0)
@@ -61,7 +62,7 @@ static bool v2_has(const struct cgroups *cg, const char *name)
 int cgroups_find(struct cgroups *ret, struct sw_err *err)
 {
     char line[4096];
-    *ret = (struct cgroups){ 0 };
+    *ret = (struct cgroups) { 0 };
     FILE *file = fopen("/proc/self/mountinfo", "re");
     if (file == NULL)
         return sw_fail(err, SW_IO, "/proc/self/mountinfo: %s", strerror(errno));
@@ -70,7 +71,8 @@ int cgroups_find(struct cgroups *ret, struct sw_err *err)
     (void)fclose(file);
     if (ret->mount_count == 0)
         return sw_fail(err, SW_UNSUPPORTED, "no cgroup file system is mounted");
-    bool v1 = ret->mount_count > (ret->unified != NULL ? 1U : 0U) && (ret->memory != NULL || ret->pids != NULL || ret->cpuacct != NULL);
+    bool v1 =
+        ret->mount_count > (ret->unified != NULL ? 1U : 0U) && (ret->memory != NULL || ret->pids != NULL || ret->cpuacct != NULL);
     ret->kind = !v1 ? CGROUP_V2 : ret->unified != NULL ? CGROUP_HYBRID : CGROUP_V1;
     if (ret->kind == CGROUP_V2) {
         ret->swap_limits = v2_has(ret, "memory.swap.max");
@@ -92,7 +94,7 @@ void cgroups_deinit(struct cgroups *cg)
     free(cg->cpuacct);
     free(cg->pids);
     free(cg->blkio);
-    *cg = (struct cgroups){ 0 };
+    *cg = (struct cgroups) { 0 };
 }
 
 char *cgroups_oom_file(const struct cgroups *cg, const char *path)
@@ -192,7 +194,7 @@ static int stats_v1(const struct cgroups *cg, const char *path, struct executor_
 
 int cgroups_stats(const struct cgroups *cg, const char *path, struct executor_stats *ret, struct sw_err *err)
 {
-    *ret = (struct executor_stats){ 0 };
+    *ret = (struct executor_stats) { 0 };
     int rc = cg->kind == CGROUP_V2 ? stats_v2(cg, path, ret) : stats_v1(cg, path, ret);
     return rc == 0 ? 0 : sw_fail(err, SW_NOT_FOUND, "cgroup %s is not there", path);
 }

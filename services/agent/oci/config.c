@@ -91,9 +91,9 @@ static void put_resources(json_t *env, const Swarm__Task *task)
 {
     for (size_t i = 0; i < task->n_assigned_generic; i++) {
         const Swarm__GenericResource *res = task->assigned_generic[i];
-        SW_AUTO(sw_free) char *entry = res->value != NULL
-                                           ? sw_strf("DOCKER_RESOURCE_%s=%s", res->kind, res->value)
-                                           : sw_strf("DOCKER_RESOURCE_%s=%lld", res->kind, (long long)res->count);
+        SW_AUTO(sw_free)
+        char *entry = res->value != NULL ? sw_strf("DOCKER_RESOURCE_%s=%s", res->kind, res->value)
+                                         : sw_strf("DOCKER_RESOURCE_%s=%lld", res->kind, (long long)res->count);
         for (char *p = entry + sizeof "DOCKER_RESOURCE_" - 1; *p != '\0' && *p != '='; p++)
             *p = (char)toupper((unsigned char)*p);
         put_env(env, entry);
@@ -110,7 +110,8 @@ static json_t *make_env(const struct config_input *in, const struct users *users
     put_env(env, host);
     if (spec->tty)
         put_env(env, "TERM=xterm");
-    json_array_foreach(json_object_get(in->image, "Env"), i, item) if (json_is_string(item)) put_env(env, json_string_value(item));
+    json_array_foreach(json_object_get(in->image, "Env"), i, item) if (json_is_string(item))
+        put_env(env, json_string_value(item));
     put_resources(env, in->task);
     for (i = 0; i < spec->n_env; i++)
         put_env(env, spec->env[i]);
@@ -139,8 +140,8 @@ static json_t *make_caps(const struct config_input *in, const struct users *user
 
 static int make_rlimits(const Swarm__ContainerSpec *spec, json_t **ret, struct sw_err *err)
 {
-    static const char *const known[] = { "core",   "cpu",    "data",   "fsize",      "locks",  "memlock", "msgqueue", "nice",
-                                         "nofile", "nproc",  "rss",    "rtprio",     "rttime", "sigpending", "stack" };
+    static const char *const known[] = { "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue", "nice",
+                                         "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack" };
     json_t *list = json_array();
     for (size_t i = 0; i < spec->n_ulimits; i++) {
         const Swarm__Ulimit *limit = spec->ulimits[i];
@@ -237,8 +238,8 @@ static void add_mount(json_t *mounts, const char *target, const char *type, cons
     char *rest = copy;
     for (char *word = strsep(&rest, ","); word != NULL; word = strsep(&rest, ","))
         (void)json_array_append_new(list, json_string(word));
-    (void)json_array_append_new(mounts, json_pack("{s:s,s:s,s:s,s:o}", "destination", target, "type", type, "source", source,
-                                                  "options", list));
+    (void)json_array_append_new(
+        mounts, json_pack("{s:s,s:s,s:s,s:o}", "destination", target, "type", type, "source", source, "options", list));
 }
 
 static bool planned(const struct plan *plan, const char *target)
@@ -278,8 +279,8 @@ static json_t *make_mounts(const struct config_input *in)
 static json_t *make_devices(void)
 {
     /* All denied, then what Docker allows; null, zero, tty and the like are added by every runtime. */
-    return json_pack("[{s:b,s:s},{s:b,s:s,s:s},{s:b,s:s,s:s}]", "allow", 0, "access", "rwm", "allow", 1, "type", "c", "access", "m",
-                     "allow", 1, "type", "b", "access", "m");
+    return json_pack("[{s:b,s:s},{s:b,s:s,s:s},{s:b,s:s,s:s}]", "allow", 0, "access", "rwm", "allow", 1, "type", "c", "access",
+                     "m", "allow", 1, "type", "b", "access", "m");
 }
 
 static json_t *make_resources(const struct config_input *in)
@@ -288,8 +289,9 @@ static json_t *make_resources(const struct config_input *in)
     const Swarm__Resources *limits = spec->resources != NULL ? spec->resources->limits : NULL;
     json_t *resources = json_pack("{s:o}", "devices", make_devices());
     if (limits != NULL && limits->nano_cpus > 0)
-        (void)json_object_set_new(resources, "cpu", json_pack("{s:I,s:i}", "quota", (json_int_t)(limits->nano_cpus / (1000000000 / CPU_PERIOD_US)),
-                                                              "period", CPU_PERIOD_US));
+        (void)json_object_set_new(resources, "cpu",
+                                  json_pack("{s:I,s:i}", "quota", (json_int_t)(limits->nano_cpus / (1000000000 / CPU_PERIOD_US)),
+                                            "period", CPU_PERIOD_US));
     if (limits != NULL && limits->memory_bytes > 0) {
         json_t *memory = json_pack("{s:I}", "limit", (json_int_t)limits->memory_bytes);
         if (in->swap_limits) /* as much swap again, as Docker does */
@@ -322,9 +324,17 @@ static json_t *make_sysctls(const Swarm__ContainerSpec *spec)
 
 static json_t *make_linux(const struct config_input *in)
 {
-    static const char *const masked[] = { "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-                                          "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi",
-                                          "/sys/firmware", "/sys/devices/virtual/powercap" };
+    static const char *const masked[] = { "/proc/asound",
+                                          "/proc/acpi",
+                                          "/proc/kcore",
+                                          "/proc/keys",
+                                          "/proc/latency_stats",
+                                          "/proc/timer_list",
+                                          "/proc/timer_stats",
+                                          "/proc/sched_debug",
+                                          "/proc/scsi",
+                                          "/sys/firmware",
+                                          "/sys/devices/virtual/powercap" };
     static const char *const readonly[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger" };
     json_t *part = json_object();
     (void)json_object_set_new(part, "cgroupsPath", json_string(in->cgroup_path));
@@ -347,7 +357,8 @@ int config_make(const struct config_input *in, json_t **ret_config, struct sw_er
     json_t *config = json_object();
     (void)json_object_set_new(config, "ociVersion", json_string("1.0.2"));
     (void)json_object_set_new(config, "process", process);
-    (void)json_object_set_new(config, "root", json_pack("{s:s,s:b}", "path", "rootfs", "readonly", in->task->spec->container->read_only));
+    (void)json_object_set_new(config, "root",
+                              json_pack("{s:s,s:b}", "path", "rootfs", "readonly", in->task->spec->container->read_only));
     (void)json_object_set_new(config, "hostname", json_string(in->hostname));
     (void)json_object_set_new(config, "mounts", make_mounts(in));
     (void)json_object_set_new(config, "linux", make_linux(in));

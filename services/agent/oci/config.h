@@ -17,17 +17,17 @@
 
 struct config_input {
     const Swarm__Task *task;
-    json_t *image;            /* the `config` object of the image, may be NULL */
+    json_t *image; /* the `config` object of the image, may be NULL */
     const struct plan *plan;
-    int root_fd;              /* the mounted root */
-    const char *bundle;       /* absolute; holds rootfs, hosts, hostname, resolv.conf */
+    int root_fd;        /* the mounted root */
+    const char *bundle; /* absolute; holds rootfs, hosts, hostname, resolv.conf */
     const char *hostname;
-    const char *cgroup_path;  /* "/swarm/..." */
-    const char *init_path;    /* of swarm-shim, for --init */
-    const char *filter_bpf;   /* compiled filter for crun, or */
-    json_t *filter;           /* the OCI form, or neither: no filter */
-    uint64_t caps;            /* by caps_choose() */
-    bool swap_limits;         /* the kernel counts swap */
+    const char *cgroup_path; /* "/swarm/..." */
+    const char *init_path;   /* of swarm-shim, for --init */
+    const char *filter_bpf;  /* compiled filter for crun, or */
+    json_t *filter;          /* the OCI form, or neither: no filter */
+    uint64_t caps;           /* by caps_choose() */
+    bool swap_limits;        /* the kernel counts swap */
     bool pids_limits;
 };
 
@@ -35,7 +35,8 @@ int config_make(const struct config_input *input, json_t **ret_config, struct sw
 
 /* Splits the task's sysctls: calls net(arg, "net/ipv4/x=1") for those of the network namespace.
  * SW_INVALID for one that is not of a container's own. */
-int config_net_sysctls(const Swarm__ContainerSpec *spec, void (*net)(void *arg, const char *setting), void *arg, struct sw_err *err);
+int config_net_sysctls(const Swarm__ContainerSpec *spec, void (*net)(void *arg, const char *setting), void *arg,
+                       struct sw_err *err);
 
 /* Signal number of "SIGTERM", "TERM", "15", "SIGRTMIN+3"; 0 = none. */
 int config_signal_number(const char *name);

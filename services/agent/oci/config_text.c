@@ -10,15 +10,16 @@
 /* ---- sysctls ---- */
 static bool own_sysctl(const char *key)
 {
-    static const char *const ipc[] = { "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall",
-                                       "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced" };
+    static const char *const ipc[] = { "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
+                                       "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced" };
     for (size_t i = 0; i < sizeof ipc / sizeof ipc[0]; i++)
         if (strcmp(key, ipc[i]) == 0)
             return true;
     return strncmp(key, "net.", 4) == 0 || strncmp(key, "fs.mqueue.", 10) == 0;
 }
 
-int config_net_sysctls(const Swarm__ContainerSpec *spec, void (*net)(void *arg, const char *setting), void *arg, struct sw_err *err)
+int config_net_sysctls(const Swarm__ContainerSpec *spec, void (*net)(void *arg, const char *setting), void *arg,
+                       struct sw_err *err)
 {
     for (size_t i = 0; i < spec->n_sysctls; i++) {
         const char *key = spec->sysctls[i]->key;
@@ -86,8 +87,8 @@ static bool replaced_line(const Swarm__DnsConfig *dns, const char *line)
 {
     if (dns == NULL)
         return false;
-    return (dns->n_nameservers != 0 && strncmp(line, "nameserver", 10) == 0) || (dns->n_search != 0 && strncmp(line, "search", 6) == 0) ||
-           (dns->n_options != 0 && strncmp(line, "options", 7) == 0);
+    return (dns->n_nameservers != 0 && strncmp(line, "nameserver", 10) == 0) ||
+           (dns->n_search != 0 && strncmp(line, "search", 6) == 0) || (dns->n_options != 0 && strncmp(line, "options", 7) == 0);
 }
 
 static void join(struct sw_buf *text, const char *key, char *const *words, size_t count)

@@ -83,8 +83,8 @@ int container_write(const struct container *container, const char *name, const c
 
 int container_save(struct container *container, struct sw_err *err)
 {
-    json_t *file = json_pack("{s:s,s:s,s:i,s:b,s:O}", "container", container->container_id, "image", container->image, "stop_signal",
-                             container->stop_signal, "tty", container->tty, "anonymous", container->anonymous);
+    json_t *file = json_pack("{s:s,s:s,s:i,s:b,s:O}", "container", container->container_id, "image", container->image,
+                             "stop_signal", container->stop_signal, "tty", container->tty, "anonymous", container->anonymous);
     SW_AUTO(sw_free) char *text = json_dumps(file, JSON_SORT_KEYS);
     json_decref(file);
     return container_write(container, "container.json", text, err);
@@ -140,7 +140,7 @@ static void on_cleaned(void *arg, const struct svc_child_result *result)
     if (result->status != 0)
         svc_log(SVC_WARN, "container files not removed", "task=%s err=\"%.200s\"", container->id, result->err);
     if (container->removing)
-        oci_post(executor, &(struct executor_event){ .type = EXECUTOR_REMOVED, .task_id = container->id });
+        oci_post(executor, &(struct executor_event) { .type = EXECUTOR_REMOVED, .task_id = container->id });
     container_free(container);
     if (executor->count == 0)
         cgroups_rmdir(&executor->cgroups, executor->parent);
@@ -249,8 +249,9 @@ static void started(struct container *container, int pid)
         return;
     if (container->removing)
         container_send(container, "kill");
-    oci_post(container->executor, &(struct executor_event){ .type = EXECUTOR_STARTED, .task_id = container->id, .pid = pid,
-                                                            .container_id = container->container_id });
+    oci_post(container->executor,
+             &(struct executor_event) {
+                 .type = EXECUTOR_STARTED, .task_id = container->id, .pid = pid, .container_id = container->container_id });
     oci_turns(container->executor);
 }
 

@@ -148,17 +148,19 @@ static bool id_valid(const char *id)
 
 static void refuse(struct executor *executor, const char *task_id, const char *text)
 {
-    oci_post(executor, &(struct executor_event){ .type = EXECUTOR_PREPARED, .task_id = task_id, .failure = EXECUTOR_FAILED_FATAL,
-                                                 .text = text });
+    oci_post(executor, &(struct executor_event) {
+                           .type = EXECUTOR_PREPARED, .task_id = task_id, .failure = EXECUTOR_FAILED_FATAL, .text = text });
 }
 
 void executor_prepare(struct executor *executor, const Swarm__Task *task)
 {
     struct container *container = oci_find(executor, task->id);
     if (container != NULL && container->state == CONTAINER_PREPARED && !container->removing) {
-        oci_post(executor, &(struct executor_event){ .type = EXECUTOR_PREPARED, .task_id = task->id,
-                                                     .container_id = container->container_id,
-                                                     .addresses = container->net.addresses, .address_count = container->net.count });
+        oci_post(executor, &(struct executor_event) { .type = EXECUTOR_PREPARED,
+                                                      .task_id = task->id,
+                                                      .container_id = container->container_id,
+                                                      .addresses = container->net.addresses,
+                                                      .address_count = container->net.count });
         return;
     }
     if (container != NULL) {
@@ -180,8 +182,10 @@ void executor_start(struct executor *executor, const char *task_id)
 {
     struct container *container = oci_find(executor, task_id);
     if (container == NULL || container->state != CONTAINER_PREPARED) {
-        oci_post(executor, &(struct executor_event){ .type = EXECUTOR_STARTED, .task_id = task_id, .failure = EXECUTOR_FAILED_FATAL,
-                                                     .text = "this task has no prepared container" });
+        oci_post(executor, &(struct executor_event) { .type = EXECUTOR_STARTED,
+                                                      .task_id = task_id,
+                                                      .failure = EXECUTOR_FAILED_FATAL,
+                                                      .text = "this task has no prepared container" });
         return;
     }
     container->state = CONTAINER_TURN;
@@ -210,14 +214,18 @@ void executor_kill(struct executor *executor, const char *task_id)
 /* ---- the end ---- */
 static void tell_end(struct container *container, bool starting)
 {
-    struct executor_event event = { .type = EXECUTOR_EXITED, .task_id = container->id, .exit_code = container->exit_code,
-                                    .oom_killed = container->oom, .text = container->text };
+    struct executor_event event = { .type = EXECUTOR_EXITED,
+                                    .task_id = container->id,
+                                    .exit_code = container->exit_code,
+                                    .oom_killed = container->oom,
+                                    .text = container->text };
     if (starting && container->failed) {
         event.type = EXECUTOR_STARTED;
         event.failure = EXECUTOR_FAILED_FATAL;
     } else if (starting) { /* it ran and ended so quickly that its running was not heard of */
-        struct executor_event begun = { .type = EXECUTOR_STARTED, .task_id = container->id, .pid = container->pid,
-                                        .container_id = container->container_id };
+        struct executor_event begun = {
+            .type = EXECUTOR_STARTED, .task_id = container->id, .pid = container->pid, .container_id = container->container_id
+        };
         oci_post(container->executor, &begun);
     }
     oci_post(container->executor, &event);
@@ -245,7 +253,7 @@ static void remove_unknown(struct executor *executor, const char *task_id)
         container->removing = true;
         container_clean(container); /* what a cut removal may have left */
     } else {
-        oci_post(executor, &(struct executor_event){ .type = EXECUTOR_REMOVED, .task_id = task_id });
+        oci_post(executor, &(struct executor_event) { .type = EXECUTOR_REMOVED, .task_id = task_id });
     }
 }
 
@@ -339,15 +347,22 @@ static void recover(struct executor *executor)
 
 void executor_list(struct executor *executor, executor_found_fn *fn, void *arg)
 {
-    for (struct container *container = executor->containers; container != NULL; container = container->next) {
+    for (struct container *container = executor->containers, *next; container != NULL; container = next) {
+        next = container->next; /* fn may remove it */
         bool exited = container->state == CONTAINER_EXITED || container->ended;
         if (container->state == CONTAINER_CLEANING)
             continue;
         bool running = container->state == CONTAINER_RUNNING || container->state == CONTAINER_LOST;
-        struct executor_found found = { .task_id = container->id, .container_id = container->container_id, .pid = container->pid,
-                                        .state = exited ? EXECUTOR_IS_EXITED : running ? EXECUTOR_IS_RUNNING : EXECUTOR_IS_PREPARED,
-                                        .exit_code = container->exit_code, .oom_killed = container->oom,
-                                        .addresses = container->net.addresses, .address_count = container->net.count };
+        struct executor_found found = { .task_id = container->id,
+                                        .container_id = container->container_id,
+                                        .pid = container->pid,
+                                        .state = exited    ? EXECUTOR_IS_EXITED
+                                                 : running ? EXECUTOR_IS_RUNNING
+                                                           : EXECUTOR_IS_PREPARED,
+                                        .exit_code = container->exit_code,
+                                        .oom_killed = container->oom,
+                                        .addresses = container->net.addresses,
+                                        .address_count = container->net.count };
         fn(arg, &found);
     }
 }
@@ -443,8 +458,8 @@ void executor_close(struct executor *executor)
     cgroups_deinit(&executor->cgroups);
     json_decref(executor->profile);
     json_decref(executor->filters);
-    char *owned[] = { executor->state_dir, executor->containers_dir, executor->logs_dir, executor->socket_dir, executor->shim,
-                      executor->runtime, executor->runtime_root, executor->runtime_text, executor->parent };
+    char *owned[] = { executor->state_dir, executor->containers_dir, executor->logs_dir,     executor->socket_dir, executor->shim,
+                      executor->runtime,   executor->runtime_root,   executor->runtime_text, executor->parent };
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++)
         free(owned[i]);
     free(executor);

@@ -16,8 +16,8 @@ struct arch_name {
     const char *machine, *image, *scmp;
 };
 static const struct arch_name arches[] = {
-    { "x86_64", "amd64", "SCMP_ARCH_X86_64" },   { "aarch64", "arm64", "SCMP_ARCH_AARCH64" },
-    { "armv7l", "arm", "SCMP_ARCH_ARM" },        { "i686", "386", "SCMP_ARCH_X86" },
+    { "x86_64", "amd64", "SCMP_ARCH_X86_64" },     { "aarch64", "arm64", "SCMP_ARCH_AARCH64" },
+    { "armv7l", "arm", "SCMP_ARCH_ARM" },          { "i686", "386", "SCMP_ARCH_X86" },
     { "ppc64le", "ppc64le", "SCMP_ARCH_PPC64LE" }, { "s390x", "s390x", "SCMP_ARCH_S390X" },
     { "riscv64", "riscv64", "SCMP_ARCH_RISCV64" },
 };
@@ -145,8 +145,12 @@ struct op_name {
     enum scmp_compare op;
 };
 static const struct op_name ops[] = {
-    { "SCMP_CMP_NE", SCMP_CMP_NE }, { "SCMP_CMP_LT", SCMP_CMP_LT }, { "SCMP_CMP_LE", SCMP_CMP_LE },
-    { "SCMP_CMP_EQ", SCMP_CMP_EQ }, { "SCMP_CMP_GE", SCMP_CMP_GE }, { "SCMP_CMP_GT", SCMP_CMP_GT },
+    { "SCMP_CMP_NE", SCMP_CMP_NE },
+    { "SCMP_CMP_LT", SCMP_CMP_LT },
+    { "SCMP_CMP_LE", SCMP_CMP_LE },
+    { "SCMP_CMP_EQ", SCMP_CMP_EQ },
+    { "SCMP_CMP_GE", SCMP_CMP_GE },
+    { "SCMP_CMP_GT", SCMP_CMP_GT },
     { "SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ },
 };
 
@@ -165,7 +169,7 @@ static int args_of(json_t *list, struct scmp_arg_cmp args[6], unsigned *ret_coun
             k++;
         if (k == sizeof ops / sizeof ops[0])
             return sw_fail(err, SW_UNSUPPORTED, "seccomp operator '%.64s'", word != NULL ? word : "");
-        args[(*ret_count)++] = (struct scmp_arg_cmp){
+        args[(*ret_count)++] = (struct scmp_arg_cmp) {
             .arg = (unsigned)json_integer_value(json_object_get(item, "index")),
             .op = ops[k].op,
             .datum_a = (scmp_datum_t)json_integer_value(json_object_get(item, "value")),

@@ -5,6 +5,7 @@
 #include "common/base/pb.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -247,8 +248,9 @@ int images_remove(struct images *images, const char *ref, bool force, struct sw_
     }
     json_int_t count = use_count(images, store_digest(row));
     if (count != 0 && !force)
-        return sw_fail(err, SW_CONFLICT, "conflict: unable to remove image %.200s (must be forced): %lld container%s of this node use%s it",
-                       ref, (long long)count, count == 1 ? "" : "s", count == 1 ? "s" : "");
+        return sw_fail(err, SW_CONFLICT,
+                       "conflict: unable to remove image %.200s (must be forced): %lld container%s of this node use%s it", ref,
+                       (long long)count, count == 1 ? "" : "s", count == 1 ? "s" : "");
     if (count != 0) {
         (void)json_array_clear(names);
         (void)json_array_clear(json_object_get(row, "digests"));
@@ -267,7 +269,8 @@ static void mark_row(struct images *images, json_t *row, json_t *live)
     size_t i;
     json_t *item, *manifest = NULL;
     (void)json_object_set_new(live, store_digest(row) + 7, json_true());
-    json_array_foreach(json_object_get(row, "layers"), i, item)(void) json_object_set_new(live, json_string_value(item), json_true());
+    json_array_foreach(json_object_get(row, "layers"), i, item)(void)
+        json_object_set_new(live, json_string_value(item), json_true());
     if (store_json(images, store_digest(row), &manifest, NULL) != 0)
         return;
     const char *config = json_string_value(json_object_get(json_object_get(manifest, "config"), "digest"));
@@ -284,13 +287,16 @@ static void mark_row(struct images *images, json_t *row, json_t *live)
 
 static void removed(void *arg, const struct svc_child_result *result)
 {
-    (void)arg;
+    struct images *images = arg;
+    images->sweeper = NULL;
     if (result->status != 0)
         svc_log(SVC_WARN, "image layers not removed", "err=\"%.200s\"", result->err);
+    if (images->sweep_again)
+        store_sweep(images);
 }
 
-/* Removes what is not live in one of the two directories; trees go in a child, because they may be large. */
-static void sweep_dir(struct images *images, const char *name, json_t *live)
+/* Moves what is not live out of one of the two directories, so that a pull that comes now finds it gone as a whole. */
+static void sweep_dir(struct images *images, const char *name, json_t *live, const char *trash)
 {
     SW_AUTO(sw_free) char *path = in_dir(images, name);
     DIR *dir = opendir(path);
@@ -299,29 +305,34 @@ static void sweep_dir(struct images *images, const char *name, json_t *live)
     for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
         if (entry->d_name[0] == '.' || json_object_get(live, entry->d_name) != NULL)
             continue;
-        SW_AUTO(sw_free) char *target = sw_strf("%s/%s", path, entry->d_name);
-        if (entry->d_type == DT_REG) {
-            (void)unlink(target);
-            continue;
-        }
-        const char *argv[] = { "rm", "-rf", "--one-file-system", "--", target, NULL };
-        struct svc_child_spec spec = { .argv = argv, .done = removed };
-        (void)svc_child_run(images->svc, &spec, NULL, NULL);
+        SW_AUTO(sw_free) char *from = sw_strf("%s/%s", path, entry->d_name);
+        SW_AUTO(sw_free) char *to = sw_strf("%s/%s", trash, entry->d_name);
+        if (entry->d_type == DT_REG)
+            (void)unlink(from);
+        else if ((mkdir(trash, 0700) != 0 && errno != EEXIST) || rename(from, to) != 0)
+            svc_log(SVC_WARN, "image layer not removed", "err=\"%s\"", strerror(errno));
     }
     (void)closedir(dir);
 }
 
+/* Trees go in a child, because they may be large; what a cut one leaves is removed at the next start (clear_jobs()). */
 void store_sweep(struct images *images)
 {
     size_t i;
     json_t *row;
-    if (images->works != NULL)
+    images->sweep_again = images->sweeper != NULL;
+    if (images->works != NULL || images->sweeper != NULL)
         return;
+    SW_AUTO(sw_free) char *trash = sw_strf("%s/job-%u", images->dir, images->serial++);
     json_t *live = json_object();
     json_array_foreach(images->index, i, row) mark_row(images, row, live);
-    sweep_dir(images, "blobs/sha256", live);
-    sweep_dir(images, "layers", live);
+    sweep_dir(images, "blobs/sha256", live, trash);
+    sweep_dir(images, "layers", live, trash);
     json_decref(live);
+    const char *argv[] = { "rm", "-rf", "--one-file-system", "--", trash, NULL };
+    struct svc_child_spec spec = { .argv = argv, .done = removed, .arg = images };
+    if (access(trash, F_OK) == 0)
+        (void)svc_child_run(images->svc, &spec, &images->sweeper, NULL);
 }
 
 /* ---- telling ---- */
@@ -410,6 +421,8 @@ void images_close(struct images *images)
     if (images == NULL)
         return;
     store_works_stop(images);
+    if (images->sweeper != NULL)
+        svc_child_kill(images->sweeper);
     json_decref(images->index);
     json_decref(images->uses);
     for (size_t i = 0; i < images->plain_count; i++)

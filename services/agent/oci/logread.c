@@ -30,7 +30,7 @@ struct executor_logs {
     int inotify;
     struct svc_watch *watch;
     struct svc_timer *timer; /* the next step */
-    int fd;             /* of the file being read, -1 before the first */
+    int fd;                  /* of the file being read, -1 before the first */
     ino_t inode;
     struct sw_buf text; /* read and not yet told */
     bool held, ended, in_callback, closed;
@@ -142,7 +142,8 @@ static bool parse_line(const struct executor_logs *logs, const char *line, size_
     ret->time_ns = parse_time(json_string_value(json_object_get(object, "time")));
     bool good = json_is_string(text) && ret->time_ns >= logs->options.since_ns;
     if (good) {
-        ret->stream = stream != NULL && strcmp(stream, "stderr") == 0 ? SWARM__LOG_STREAM__LOG_STDERR : SWARM__LOG_STREAM__LOG_STDOUT;
+        ret->stream =
+            stream != NULL && strcmp(stream, "stderr") == 0 ? SWARM__LOG_STREAM__LOG_STDERR : SWARM__LOG_STREAM__LOG_STDOUT;
         ret->data.len = json_string_length(text);
         ret->data.data = sw_realloc_array(NULL, ret->data.len + 1, 1);
         memcpy(ret->data.data, json_string_value(text), ret->data.len);
@@ -258,14 +259,20 @@ void logs_wake(struct executor *executor, const char *task_id)
             svc_timer_at(logs->timer, 0);
 }
 
-int executor_logs_open(struct executor *executor, const char *task_id, const struct executor_log_options *options, executor_log_fn *fn,
-                       void *arg, struct executor_logs **ret_logs, struct sw_err *err)
+int executor_logs_open(struct executor *executor, const char *task_id, const struct executor_log_options *options,
+                       executor_log_fn *fn, void *arg, struct executor_logs **ret_logs, struct sw_err *err)
 {
     if (oci_find(executor, task_id) == NULL)
         return sw_fail(err, SW_NOT_FOUND, "task %.64s has no container on this node", task_id);
     struct executor_logs *logs = sw_alloc0(sizeof *logs);
-    *logs = (struct executor_logs){ .next = executor->readers, .executor = executor, .options = *options, .fn = fn, .arg = arg,
-                                    .dir = sw_strf("%s/%s", executor->logs_dir, task_id), .inotify = -1, .fd = -1 };
+    *logs = (struct executor_logs) { .next = executor->readers,
+                                     .executor = executor,
+                                     .options = *options,
+                                     .fn = fn,
+                                     .arg = arg,
+                                     .dir = sw_strf("%s/%s", executor->logs_dir, task_id),
+                                     .inotify = -1,
+                                     .fd = -1 };
     (void)snprintf(logs->task_id, sizeof logs->task_id, "%s", task_id);
     logs->timer = svc_timer_new(executor->svc, step, logs);
     executor->readers = logs;

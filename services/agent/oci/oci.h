@@ -27,9 +27,9 @@ enum container_state {
     CONTAINER_TURN,     /* to be started when it is its turn */
     CONTAINER_STARTING,
     CONTAINER_RUNNING,
-    CONTAINER_LOST,     /* the shim was killed; the runtime is asked to clean up */
+    CONTAINER_LOST, /* the shim was killed; the runtime is asked to clean up */
     CONTAINER_EXITED,
-    CONTAINER_CLEANING  /* its files are being removed */
+    CONTAINER_CLEANING /* its files are being removed */
 };
 
 struct container {
@@ -39,31 +39,31 @@ struct container {
     bool removing;
     char id[OCI_ID_MAX + 1]; /* the task's */
     char container_id[65];
-    Swarm__Task *task;       /* until prepared */
+    Swarm__Task *task; /* until prepared */
     char *bundle, *cgroup;
-    char *image;             /* digest; NULL before it is known */
+    char *image; /* digest; NULL before it is known */
     int stop_signal;
     bool tty;
-    json_t *anonymous;       /* names of volumes that go with it */
+    json_t *anonymous; /* names of volumes that go with it */
     struct images_job *job;
     struct svc_child *child;
     int socket;
     struct svc_watch *watch;
     pid_t shim, pid;
-    bool ended;              /* exit_code and what follows are known */
-    bool failed;             /* it never ran */
+    bool ended;  /* exit_code and what follows are known */
+    bool failed; /* it never ran */
     int exit_code;
     bool oom;
-    char *text;              /* why */
+    char *text; /* why */
     struct attachment_result net;
 };
 
 enum cgroup_kind { CGROUP_V1, CGROUP_V2, CGROUP_HYBRID };
 struct cgroups {
     enum cgroup_kind kind;
-    char *unified;                                 /* mount point of the v2 tree, or NULL */
-    char *memory, *cpuacct, *pids, *blkio;         /* v1 mount points, or NULL */
-    char *mounts[24];                              /* all of them */
+    char *unified;                         /* mount point of the v2 tree, or NULL */
+    char *memory, *cpuacct, *pids, *blkio; /* v1 mount points, or NULL */
+    char *mounts[24];                      /* all of them */
     size_t mount_count;
     bool swap_limits, pids_limits;
 };
@@ -76,15 +76,15 @@ struct executor {
     executor_event_fn *event;
     void *arg;
     char *state_dir, *containers_dir, *logs_dir, *socket_dir;
-    char *shim;                 /* path of swarm-shim */
+    char *shim; /* path of swarm-shim */
     char *runtime, *runtime_root, *runtime_text;
     bool crun;
     uint64_t log_size_max;
     unsigned log_files_max;
-    char *parent;               /* "/swarm/ab12cd34" */
+    char *parent; /* "/swarm/ab12cd34" */
     struct cgroups cgroups;
-    json_t *profile;            /* Docker's form; NULL when the distribution has none */
-    json_t *filters;            /* capabilities in hex -> compiled filter */
+    json_t *profile;              /* Docker's form; NULL when the distribution has none */
+    json_t *filters;              /* capabilities in hex -> compiled filter */
     struct container *containers; /* oldest first */
     size_t count;
     unsigned serial;
@@ -97,12 +97,12 @@ struct executor {
 struct container *oci_find(struct executor *executor, const char *task_id);
 /* Kept and told from the loop. type and task of `event`; texts are copied. */
 void oci_post(struct executor *executor, const struct executor_event *event);
-void oci_turns(struct executor *executor); /* gives free places to those who wait */
+void oci_turns(struct executor *executor);    /* gives free places to those who wait */
 void oci_finish(struct container *container); /* its shim is gone and all is known: tells, and removes if that is wanted */
 
 /* ---- prepare.c ---- */
-void oci_prepare(struct container *container);   /* CONTAINER_QUEUED -> CONTAINER_SHIM */
-void oci_prepared(struct container *container);  /* the shim said "waiting" */
+void oci_prepare(struct container *container);  /* CONTAINER_QUEUED -> CONTAINER_SHIM */
+void oci_prepared(struct container *container); /* the shim said "waiting" */
 void oci_prepare_failed(struct container *container, enum executor_failure failure, const char *text);
 enum executor_failure oci_failure(const struct sw_err *err);
 int oci_filter(struct executor *executor, uint64_t caps, const char **ret_bpf, json_t **ret_filter, struct sw_err *err);

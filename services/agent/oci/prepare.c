@@ -43,7 +43,8 @@ enum executor_failure oci_failure(const struct sw_err *err)
 void oci_prepare_failed(struct container *container, enum executor_failure failure, const char *text)
 {
     struct executor *executor = container->executor;
-    oci_post(executor, &(struct executor_event){ .type = EXECUTOR_PREPARED, .task_id = container->id, .failure = failure, .text = text });
+    oci_post(executor,
+             &(struct executor_event) { .type = EXECUTOR_PREPARED, .task_id = container->id, .failure = failure, .text = text });
     executor->attachment->ops->detach(executor->attachment, container->id);
     container_send(container, "kill");
     container_clean(container);
@@ -57,7 +58,8 @@ int oci_filter(struct executor *executor, uint64_t caps, const char **ret_bpf, j
     *ret_bpf = NULL;
     *ret_filter = NULL;
     if (executor->profile == NULL)
-        return sw_fail(err, SW_UNSUPPORTED, "the seccomp profile %s is missing: install golang-github-containers-common", FILTER_PROFILE);
+        return sw_fail(err, SW_UNSUPPORTED, "the seccomp profile %s is missing: install golang-github-containers-common",
+                       FILTER_PROFILE);
     (void)snprintf(key, sizeof key, "%llx", (unsigned long long)caps);
     *ret_bpf = json_string_value(json_object_get(executor->filters, key));
     if (*ret_bpf != NULL)
@@ -101,8 +103,8 @@ static int log_lines(struct container *container, struct sw_buf *conf, struct sw
             return sw_fail(err, SW_INVALID, "log option %s: '%.64s' must be %s", option->key, option->value,
                            option->key[4] == 's' ? "a size of at least 4096 bytes" : "a number from 1 to 1000");
     }
-    sw_buf_addf(conf, "log_dir %s/%s\nlog_size_max %lld\nlog_files_max %llu\n", executor->logs_dir, container->id, (long long)size,
-                (unsigned long long)files);
+    sw_buf_addf(conf, "log_dir %s/%s\nlog_size_max %lld\nlog_files_max %llu\n", executor->logs_dir, container->id,
+                (long long)size, (unsigned long long)files);
     return 0;
 }
 
@@ -117,8 +119,8 @@ static int make_conf(struct container *container, json_t *row, const struct plan
     const Swarm__ContainerSpec *spec = container->task->spec->container;
     json_t *layers = json_object_get(row, "layers");
     SW_AUTO(sw_free) char *oom = cgroups_oom_file(&executor->cgroups, container->cgroup);
-    sw_buf_addf(conf, "id %s\nruntime %s\nruntime_root %s\nsocket_dir %s\nsocket_name %s\ntty %d\n", container->id, executor->runtime,
-                executor->runtime_root, executor->socket_dir, container->id, spec->tty);
+    sw_buf_addf(conf, "id %s\nruntime %s\nruntime_root %s\nsocket_dir %s\nsocket_name %s\ntty %d\n", container->id,
+                executor->runtime, executor->runtime_root, executor->socket_dir, container->id, spec->tty);
     if (oom != NULL)
         sw_buf_addf(conf, "oom_file %s\n", oom);
     if (executor->crun && executor->cgroups.kind == CGROUP_HYBRID)
@@ -163,8 +165,8 @@ static int make_bundle(struct container *container, struct sw_err *err)
     SW_AUTO_BUF conf = { 0 };
     int rc = image_volumes(container, &row, &config, err);
     if (rc == 0)
-        rc = plan_make(container->executor->state_dir, container->task, json_object_get(json_object_get(config, "config"), "Volumes"),
-                       &plan, err);
+        rc = plan_make(container->executor->state_dir, container->task,
+                       json_object_get(json_object_get(config, "config"), "Volumes"), &plan, err);
     for (size_t i = 0; i < plan.anonymous_count; i++)
         (void)json_array_append_new(container->anonymous, json_string(plan.anonymous[i]));
     if (rc == 0)
@@ -184,7 +186,8 @@ static void on_shim(void *arg, const struct svc_child_result *result)
     struct sw_err err;
     container->child = NULL;
     if (result->status != 0)
-        oci_prepare_failed(container, EXECUTOR_FAILED_TEMPORARY, result->err[0] != '\0' ? result->err : "the container's monitor did not start");
+        oci_prepare_failed(container, EXECUTOR_FAILED_TEMPORARY,
+                           result->err[0] != '\0' ? result->err : "the container's monitor did not start");
     else if (container_connect(container, &err) != 0) {
         long pid = strtol(result->out, NULL, 10); /* as the launcher told it */
         if (pid > 1)
@@ -269,9 +272,16 @@ static int configure(struct container *container, struct sw_err *err)
     if (rc == 0)
         rc = plan_make(executor->state_dir, container->task, json_object_get(image, "Volumes"), &plan, err);
     const char *hostname = hostname_of(container, short_id);
-    struct config_input in = { .task = container->task, .image = image, .plan = &plan, .root_fd = root_fd, .bundle = container->bundle,
-                               .hostname = hostname, .cgroup_path = container->cgroup, .init_path = executor->shim,
-                               .swap_limits = executor->cgroups.swap_limits, .pids_limits = executor->cgroups.pids_limits };
+    struct config_input in = { .task = container->task,
+                               .image = image,
+                               .plan = &plan,
+                               .root_fd = root_fd,
+                               .bundle = container->bundle,
+                               .hostname = hostname,
+                               .cgroup_path = container->cgroup,
+                               .init_path = executor->shim,
+                               .swap_limits = executor->cgroups.swap_limits,
+                               .pids_limits = executor->cgroups.pids_limits };
     if (rc == 0)
         rc = make_config(container, &in, err);
     const char *word = json_string_value(json_object_get(image, "StopSignal"));
@@ -304,7 +314,10 @@ void oci_prepared(struct container *container)
     container->state = CONTAINER_PREPARED;
     sw_pb_free(container->task);
     container->task = NULL;
-    oci_post(executor, &(struct executor_event){ .type = EXECUTOR_PREPARED, .task_id = container->id, .container_id = container->container_id,
-                                                 .addresses = container->net.addresses, .address_count = container->net.count });
+    oci_post(executor, &(struct executor_event) { .type = EXECUTOR_PREPARED,
+                                                  .task_id = container->id,
+                                                  .container_id = container->container_id,
+                                                  .addresses = container->net.addresses,
+                                                  .address_count = container->net.count });
     oci_turns(executor);
 }

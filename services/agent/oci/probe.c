@@ -21,7 +21,8 @@
 
 extern char **environ;
 
-/* Runs a program to its end; what it says (both streams, the first line) goes to text. At start only: the loop does not run yet. */
+/* Runs a program to its end; what it says (both streams, the first line) goes to text. At start only: the loop does not run yet.
+ */
 static int run(const char *const *argv, char *text, size_t size)
 {
     int ends[2], status = -1;
@@ -83,9 +84,15 @@ static int probe_config(struct executor *executor, const char *dir, json_t **ret
     spec.args = args;
     task_spec.container = &spec;
     task.spec = &task_spec;
-    struct plan plan = { .mounts = { { (char *)"bind", executor->shim, (char *)"/swarm-shim", (char *)"bind,ro" } }, .mount_count = 1 };
+    struct plan plan = { .mounts = { { (char *)"bind", executor->shim, (char *)"/swarm-shim", (char *)"bind,ro" } },
+                         .mount_count = 1 };
     SW_AUTO(sw_free) char *cgroup = sw_strf("%s/probe-%d", executor->parent, (int)getpid());
-    struct config_input in = { .task = &task, .plan = &plan, .root_fd = -1, .bundle = dir, .hostname = "probe", .cgroup_path = cgroup,
+    struct config_input in = { .task = &task,
+                               .plan = &plan,
+                               .root_fd = -1,
+                               .bundle = dir,
+                               .hostname = "probe",
+                               .cgroup_path = cgroup,
                                .init_path = executor->shim };
     int rc = caps_choose(NULL, 0, NULL, 0, &in.caps, err);
     if (rc == 0 && executor->profile != NULL)

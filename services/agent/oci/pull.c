@@ -27,13 +27,13 @@ struct work {
     struct images *images;
     struct images_job *jobs;
     struct svc_child *child;
-    char *key;         /* what is copied; pulls of one name are the same work */
-    char *source;      /* skopeo's source */
+    char *key;    /* what is copied; pulls of one name are the same work */
+    char *source; /* skopeo's source */
     char *name, *digest_name;
-    char *tmp;         /* "job-N" */
+    char *tmp; /* "job-N" */
     bool imported;
     json_t *manifest, *config, *row;
-    size_t layer;      /* the next to unpack */
+    size_t layer; /* the next to unpack */
 };
 
 /* ---- words of skopeo ---- */
@@ -65,12 +65,15 @@ struct words {
     enum sw_code code;
 };
 static const struct words known[] = {
-    { "no space left", SW_LIMIT },           { "manifest unknown", SW_NOT_FOUND },     { "name unknown", SW_NOT_FOUND },
-    { "not found", SW_NOT_FOUND },           { "no such file", SW_NOT_FOUND },         { "access to the resource is denied", SW_NOT_FOUND },
-    { "unauthorized", SW_DENIED },           { "connection refused", SW_UNAVAILABLE }, { "no such host", SW_UNAVAILABLE },
-    { "timeout", SW_UNAVAILABLE },           { "unreachable", SW_UNAVAILABLE },        { "server misbehaving", SW_UNAVAILABLE },
-    { "connection reset", SW_UNAVAILABLE },  { "EOF", SW_UNAVAILABLE },                { "deadline exceeded", SW_UNAVAILABLE },
-    { "no image found", SW_UNSUPPORTED },    { "Temporary failure", SW_UNAVAILABLE },
+    { "no space left", SW_LIMIT },           { "manifest unknown", SW_NOT_FOUND },
+    { "name unknown", SW_NOT_FOUND },        { "not found", SW_NOT_FOUND },
+    { "no such file", SW_NOT_FOUND },        { "access to the resource is denied", SW_NOT_FOUND },
+    { "unauthorized", SW_DENIED },           { "connection refused", SW_UNAVAILABLE },
+    { "no such host", SW_UNAVAILABLE },      { "timeout", SW_UNAVAILABLE },
+    { "unreachable", SW_UNAVAILABLE },       { "server misbehaving", SW_UNAVAILABLE },
+    { "connection reset", SW_UNAVAILABLE },  { "EOF", SW_UNAVAILABLE },
+    { "deadline exceeded", SW_UNAVAILABLE }, { "no image found", SW_UNSUPPORTED },
+    { "Temporary failure", SW_UNAVAILABLE },
 };
 
 static int tell_failure(const struct svc_child_result *result, const char *what, struct sw_err *err)
@@ -147,7 +150,8 @@ static void complete(struct work *work)
     for (size_t i = 0; i < json_array_size(layers); i++) {
         size_t len;
         SW_AUTO(sw_free) char *text = NULL;
-        SW_AUTO(sw_free) char *path = sw_strf("%s/layers/%s/size", work->images->dir, json_string_value(json_array_get(layers, i)));
+        SW_AUTO(sw_free)
+        char *path = sw_strf("%s/layers/%s/size", work->images->dir, json_string_value(json_array_get(layers, i)));
         if (svc_file_read(path, 64, &text, &len, NULL) == 0)
             size += strtoll(text, NULL, 10);
     }
@@ -215,9 +219,10 @@ static int take_layers(struct work *work, json_t *layers, struct sw_err *err)
     json_t *item;
     json_t *diffs = json_object_get(json_object_get(work->config, "rootfs"), "diff_ids");
     json_t *blobs = json_object_get(work->manifest, "layers");
-    if (json_array_size(diffs) != json_array_size(blobs) || json_array_size(diffs) > STORE_LAYERS_MAX || json_array_size(diffs) == 0)
-        return sw_fail(err, SW_CORRUPT, "image has %zu layers and %zu diff ids: 1 to %d of each are needed", json_array_size(blobs),
-                       json_array_size(diffs), STORE_LAYERS_MAX);
+    if (json_array_size(diffs) != json_array_size(blobs) || json_array_size(diffs) > STORE_LAYERS_MAX ||
+        json_array_size(diffs) == 0)
+        return sw_fail(err, SW_CORRUPT, "image has %zu layers and %zu diff ids: 1 to %d of each are needed",
+                       json_array_size(blobs), json_array_size(diffs), STORE_LAYERS_MAX);
     json_array_foreach(diffs, i, item)
     {
         const char *diff = json_string_value(item);
@@ -238,9 +243,10 @@ static int make_row(struct work *work, const char *digest, struct sw_err *err)
     if (rc != 0)
         return rc;
     json_t *layers = json_array();
-    work->row = json_pack("{s:s,s:s,s:[],s:[],s:o,s:I,s:I,s:b}", "digest", digest, "config", config, "names", "digests", "layers", layers,
-                          "created_ns", (json_int_t)parse_time(json_string_value(json_object_get(work->config, "created"))), "added_ns",
-                          (json_int_t)svc_wall_ns(), "imported", work->imported);
+    work->row =
+        json_pack("{s:s,s:s,s:[],s:[],s:o,s:I,s:I,s:b}", "digest", digest, "config", config, "names", "digests", "layers", layers,
+                  "created_ns", (json_int_t)parse_time(json_string_value(json_object_get(work->config, "created"))), "added_ns",
+                  (json_int_t)svc_wall_ns(), "imported", work->imported);
     return take_layers(work, layers, err);
 }
 
@@ -308,8 +314,9 @@ static int copy_start(struct work *work, bool plain, struct sw_err *err)
     argv[n++] = work->source;
     argv[n++] = target;
     argv[n] = NULL;
-    struct svc_child_spec spec = { .argv = argv, .cwd = work->images->dir, .timeout_ms = COPY_TIMEOUT_MS, .done = on_copied,
-                                   .arg = work, .line = on_line };
+    struct svc_child_spec spec = {
+        .argv = argv, .cwd = work->images->dir, .timeout_ms = COPY_TIMEOUT_MS, .done = on_copied, .arg = work, .line = on_line
+    };
     int rc = svc_child_run(work->images->svc, &spec, &work->child, err);
     return rc == 0 ? 0 : sw_wrap(err, "skopeo");
 }
@@ -371,7 +378,8 @@ int images_pull(struct images *images, const char *name, const struct images_cal
     return 0;
 }
 
-/* The name an archive or layout itself gives: skopeo tells it only in its own metadata, so a name is wanted unless the source has one. */
+/* The name an archive or layout itself gives: skopeo tells it only in its own metadata, so a name is wanted unless the source has
+ * one. */
 static int import_name(const char *source, const char *name, struct ref *ret, struct sw_err *err)
 {
     const char *rest = strchr(source, ':') + 1;
@@ -396,7 +404,8 @@ int images_import(struct images *images, const char *source, const char *name, c
     while (k < sizeof kinds / sizeof kinds[0] && strncmp(source, kinds[k], strlen(kinds[k])) != 0)
         k++;
     if (k == sizeof kinds / sizeof kinds[0] || source[strlen(kinds[k])] == '\0')
-        return sw_fail(err, SW_INVALID, "source: %.200s is none of docker-archive:PATH, oci:DIR[:TAG], docker-daemon:NAME", source);
+        return sw_fail(err, SW_INVALID, "source: %.200s is none of docker-archive:PATH, oci:DIR[:TAG], docker-daemon:NAME",
+                       source);
     int rc = import_name(source, name, &ref, err);
     if (rc == 0)
         rc = work_new(images, source, &work, err);

@@ -15,7 +15,7 @@ void ref_deinit(struct ref *ref)
     free(ref->path);
     free(ref->tag);
     free(ref->digest);
-    *ref = (struct ref){ 0 };
+    *ref = (struct ref) { 0 };
 }
 
 static bool is_lower_alnum(char c)

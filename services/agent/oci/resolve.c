@@ -51,7 +51,8 @@ static void answer_local(struct ask *ask, const char *why)
     json_t *row = NULL, *config = NULL;
     struct sw_err err;
     if (store_find(ask->images, ask->name, &row, &err) != 0) {
-        (void)sw_fail(&err, SW_NOT_FOUND, "image %.200s could not be accessed on a registry to record its digest: %.200s", ask->name, why);
+        (void)sw_fail(&err, SW_NOT_FOUND, "image %.200s could not be accessed on a registry to record its digest: %.200s",
+                      ask->name, why);
         answer(ask, &err);
         return;
     }
@@ -89,7 +90,9 @@ static int inspect(struct ask *ask, const char *what, svc_child_fn *done, struct
     }
     argv[n++] = ask->source;
     argv[n] = NULL;
-    struct svc_child_spec spec = { .argv = argv, .out_max = STORE_JSON_MAX, .timeout_ms = ASK_TIMEOUT_MS, .done = done, .arg = ask };
+    struct svc_child_spec spec = {
+        .argv = argv, .out_max = STORE_JSON_MAX, .timeout_ms = ASK_TIMEOUT_MS, .done = done, .arg = ask
+    };
     return svc_child_run(ask->images->svc, &spec, NULL, err);
 }
 
@@ -133,8 +136,13 @@ int images_resolve(struct images *images, const char *name, images_resolved_fn *
     for (size_t i = 0; i < images->plain_count; i++)
         rc = rc != 0 || strcmp(images->plain[i], ref.host) == 0 ? 1 : 0;
     struct ask *ask = sw_alloc0(sizeof *ask);
-    *ask = (struct ask){ .images = images, .name = sw_strdup(name), .source = sw_strf("docker://%s", pulled), .plain = rc != 0,
-                         .fn = fn, .arg = arg, .reply = sw_alloc0(sizeof *ask->reply) };
+    *ask = (struct ask) { .images = images,
+                          .name = sw_strdup(name),
+                          .source = sw_strf("docker://%s", pulled),
+                          .plain = rc != 0,
+                          .fn = fn,
+                          .arg = arg,
+                          .reply = sw_alloc0(sizeof *ask->reply) };
     swarm__image_resolve_reply__init(ask->reply);
     if (store_find(images, name, &row, NULL) == 0 && json_is_true(json_object_get(row, "imported"))) {
         svc_soon(images->svc, soon_local, ask);

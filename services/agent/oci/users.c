@@ -18,7 +18,8 @@
 /* Heap text of a file in the root; empty if it is not there or not a plain small file. */
 static char *read_in_root(int root_fd, const char *path)
 {
-    struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+    struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+                            .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
     struct stat st;
     SW_AUTO(sw_close) int fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof how);
     if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size > (off_t)FILE_MAX)
@@ -130,7 +131,7 @@ static int resolve_user(int root_fd, const char *user, struct users *ret, struct
 
 int users_find(int root_fd, const char *user, char *const *extra, size_t extra_count, struct users *ret, struct sw_err *err)
 {
-    *ret = (struct users){ .home = "/" };
+    *ret = (struct users) { .home = "/" };
     SW_AUTO(sw_free) char *name = sw_strdup(user != NULL && user[0] != '\0' ? user : "0");
     char *group = strchr(name, ':');
     if (group != NULL)

@@ -24,7 +24,7 @@ void plan_deinit(struct plan *plan)
         free(plan->copies[i]);
     for (size_t i = 0; i < plan->anonymous_count; i++)
         free(plan->anonymous[i]);
-    *plan = (struct plan){ .mount_count = 0 };
+    *plan = (struct plan) { .mount_count = 0 };
 }
 
 static bool volume_name_valid(const char *name)
@@ -54,10 +54,12 @@ static int plan_bind(const Swarm__Mount *mount, struct plan_mount *ret, struct s
     const char *source = mount->source != NULL ? mount->source : "";
     const char *propagation = mount->bind_propagation != NULL ? mount->bind_propagation : "rprivate";
     if (source[0] != '/')
-        return sw_fail(err, SW_INVALID, "invalid mount config for type \"bind\": invalid mount path: '%.200s' mount path must be absolute",
+        return sw_fail(err, SW_INVALID,
+                       "invalid mount config for type \"bind\": invalid mount path: '%.200s' mount path must be absolute",
                        source);
     if (stat(source, &st) != 0)
-        return sw_fail(err, SW_INVALID, "invalid mount config for type \"bind\": bind source path does not exist: %.300s", source);
+        return sw_fail(err, SW_INVALID, "invalid mount config for type \"bind\": bind source path does not exist: %.300s",
+                       source);
     if (!propagation_valid(propagation))
         return sw_fail(err, SW_INVALID, "invalid mount config for type \"bind\": invalid propagation mode: %.32s", propagation);
     ret->type = sw_strdup("bind");
@@ -85,11 +87,13 @@ static int plan_tmpfs(const Swarm__Mount *mount, struct plan_mount *ret, struct 
 static int check_volume(const Swarm__Mount *mount, const char *name, struct sw_err *err)
 {
     if (!volume_name_valid(name))
-        return sw_fail(err, SW_INVALID, "create %.64s: \"%.64s\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9]"
-                                        "[a-zA-Z0-9_.-]\" are allowed", name, name);
+        return sw_fail(err, SW_INVALID,
+                       "create %.64s: \"%.64s\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9]"
+                       "[a-zA-Z0-9_.-]\" are allowed",
+                       name, name);
     if (mount->volume_driver != NULL && mount->volume_driver[0] != '\0' && strcmp(mount->volume_driver, "local") != 0)
-        return sw_fail(err, SW_UNSUPPORTED, "create %.64s: error looking up volume plugin %.64s: plugin \"%.64s\" not found", name,
-                       mount->volume_driver, mount->volume_driver);
+        return sw_fail(err, SW_UNSUPPORTED, "create %.64s: error looking up volume plugin %.64s: plugin \"%.64s\" not found",
+                       name, mount->volume_driver, mount->volume_driver);
     if (mount->n_volume_opts != 0)
         return sw_fail(err, SW_UNSUPPORTED, "create %.64s: option \"%.64s\" is not supported by the local volume driver", name,
                        mount->volume_opts[0]->key);
@@ -111,8 +115,8 @@ static int keep_labels(const Swarm__Mount *mount, const char *dir, struct sw_err
     return svc_file_write(path, text, strlen(text), 0600, err);
 }
 
-static int plan_volume(const char *state_dir, const Swarm__Mount *mount, const char *name, struct plan *plan, struct plan_mount *ret,
-                       struct sw_err *err)
+static int plan_volume(const char *state_dir, const Swarm__Mount *mount, const char *name, struct plan *plan,
+                       struct plan_mount *ret, struct sw_err *err)
 {
     int rc = check_volume(mount, name, err);
     if (rc != 0)

@@ -17,7 +17,7 @@
 #define PLAN_MOUNTS_MAX 128
 
 struct plan_mount {
-    char *type;    /* "bind", "tmpfs" */
+    char *type; /* "bind", "tmpfs" */
     char *source;
     char *target;
     char *options; /* comma-separated, as in config.json */

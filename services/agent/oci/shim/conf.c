@@ -93,7 +93,7 @@ static int take(struct shim_conf *conf, const char *key, const char *value, char
 
 int shim_conf_load(const char *path, struct shim_conf *ret, char *error)
 {
-    *ret = (struct shim_conf){ 0 };
+    *ret = (struct shim_conf) { 0 };
     ret->text = read_text(path, error);
     if (ret->text == NULL)
         return -1;

@@ -29,7 +29,7 @@ static void open_current(struct shim_log *log)
 
 void shim_log_open(struct shim_log *log, const char *dir, uint64_t size_max, unsigned files_max)
 {
-    *log = (struct shim_log){ .dir = dir, .size_max = size_max, .files_max = files_max != 0 ? files_max : 1, .fd = -1 };
+    *log = (struct shim_log) { .dir = dir, .size_max = size_max, .files_max = files_max != 0 ? files_max : 1, .fd = -1 };
     if (dir == NULL)
         return;
     (void)mkdir(dir, 0750);
@@ -119,8 +119,8 @@ static void emit(struct shim_log *log, int stream, const char *data, size_t len)
     (void)strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
     size_t size = (size_t)sprintf(entry, "{\"log\":\"");
     size += escape(entry + size, data, len);
-    size += (size_t)sprintf(entry + size, "\",\"stream\":\"%s\",\"time\":\"%s.%09ldZ\"}\n", stream == 0 ? "stdout" : "stderr", date,
-                            now.tv_nsec);
+    size += (size_t)sprintf(entry + size, "\",\"stream\":\"%s\",\"time\":\"%s.%09ldZ\"}\n", stream == 0 ? "stdout" : "stderr",
+                            date, now.tv_nsec);
     assert(size < ENTRY_MAX);
     if (log->size != 0 && log->size + size > log->size_max)
         rotate(log);

@@ -30,7 +30,7 @@ static int console_listen(char *error)
 static int make_stdio(const struct shim_conf *conf, struct shim_stdio *stdio, int child[3], char *error)
 {
     int out[2], err[2];
-    *stdio = (struct shim_stdio){ .out = -1, .err = -1, .console = -1 };
+    *stdio = (struct shim_stdio) { .out = -1, .err = -1, .console = -1 };
     if (conf->tty && (stdio->console = console_listen(error)) < 0)
         return -1;
     child[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -191,7 +191,8 @@ int shim_sandbox(const struct shim_conf *conf, char *error)
     return fill_volumes(conf, error);
 }
 
-/* net.* belong to the network namespace, which is ours: set here, because runtimes refuse them in a namespace they did not make. */
+/* net.* belong to the network namespace, which is ours: set here, because runtimes refuse them in a namespace they did not make.
+ */
 int shim_sysctls(const struct shim_conf *conf, char *error)
 {
     for (size_t i = 0; i < conf->sysctl_count; i++) {

@@ -229,7 +229,7 @@ static void command(struct shim *shim, const char *text)
         signal_container(shim, atoi(text + 7));
     else if (sscanf(text, "resize %u %u", &rows, &columns) == 2 && shim->conf->tty && shim->stdio.out >= 0)
         (void)ioctl(shim->stdio.out, TIOCSWINSZ,
-                    &(struct winsize){ .ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns });
+                    &(struct winsize) { .ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns });
 }
 
 static void hear(struct shim *shim, int *client)
@@ -266,12 +266,12 @@ static void turn(struct shim *shim)
     struct pollfd fds[4 + SHIM_CLIENTS_MAX];
     /* Output waits until the runtime is done: until then stderr is where it says what is wrong. */
     bool running = shim->state == SHIM_RUNNING;
-    fds[0] = (struct pollfd){ .fd = shim->signals, .events = POLLIN };
-    fds[1] = (struct pollfd){ .fd = shim->listener, .events = POLLIN };
-    fds[2] = (struct pollfd){ .fd = running ? shim->stdio.out : -1, .events = POLLIN };
-    fds[3] = (struct pollfd){ .fd = running ? shim->stdio.err : -1, .events = POLLIN };
+    fds[0] = (struct pollfd) { .fd = shim->signals, .events = POLLIN };
+    fds[1] = (struct pollfd) { .fd = shim->listener, .events = POLLIN };
+    fds[2] = (struct pollfd) { .fd = running ? shim->stdio.out : -1, .events = POLLIN };
+    fds[3] = (struct pollfd) { .fd = running ? shim->stdio.err : -1, .events = POLLIN };
     for (size_t i = 0; i < SHIM_CLIENTS_MAX; i++)
-        fds[4 + i] = (struct pollfd){ .fd = shim->clients[i], .events = POLLIN };
+        fds[4 + i] = (struct pollfd) { .fd = shim->clients[i], .events = POLLIN };
     if (poll(fds, 4 + SHIM_CLIENTS_MAX, -1) < 0)
         return;
     if (fds[2].revents != 0)
@@ -291,7 +291,7 @@ void shim_serve(const struct shim_conf *conf, int listener)
 {
     static struct shim shim; /* holds the line buffers */
     sigset_t mask;
-    shim = (struct shim){ .conf = conf, .listener = listener, .stdio = { -1, -1, -1 } };
+    shim = (struct shim) { .conf = conf, .listener = listener, .stdio = { -1, -1, -1 } };
     for (size_t i = 0; i < SHIM_CLIENTS_MAX; i++)
         shim.clients[i] = -1;
     (void)sigemptyset(&mask);

@@ -32,12 +32,12 @@ struct shim_conf {
     const char *runtime;      /* absolute path */
     const char *runtime_root; /* its state directory */
     const char *socket_dir, *socket_name;
-    const char *log_dir;      /* absent: output is thrown away */
-    uint64_t log_size_max;    /* bytes; then json.log becomes json.log.1 ... */
+    const char *log_dir;   /* absent: output is thrown away */
+    uint64_t log_size_max; /* bytes; then json.log becomes json.log.1 ... */
     unsigned log_files_max;
     bool tty, keep_stdin;
-    const char *oom_file;     /* memory.events or memory.oom_control of its cgroup */
-    const char *hide[4];      /* mounts that the runtime must not see */
+    const char *oom_file; /* memory.events or memory.oom_control of its cgroup */
+    const char *hide[4];  /* mounts that the runtime must not see */
     size_t hide_count;
     const char *layers[SHIM_LAYERS_MAX]; /* absolute paths, the top layer first */
     size_t layer_count;
@@ -45,7 +45,7 @@ struct shim_conf {
     size_t sysctl_count;
     const char *copies[SHIM_ITEMS_MAX]; /* "VOLUME_DIR\tTARGET": image content that fills an empty volume */
     size_t copy_count;
-    char *text;               /* owns all the strings */
+    char *text; /* owns all the strings */
 };
 
 /* Answers 0, or -1 with the reason in `error` (SHIM_ERROR_MAX bytes). */

@@ -25,7 +25,8 @@ struct driver {
 };
 
 /* ---- a network that is none ---- */
-static int no_attach(struct attachment *self, const Swarm__Task *task, pid_t pid, struct attachment_result *ret, struct sw_err *err)
+static int no_attach(struct attachment *self, const Swarm__Task *task, pid_t pid, struct attachment_result *ret,
+                     struct sw_err *err)
 {
     (void)self;
     (void)task;
@@ -52,7 +53,9 @@ static void no_recovered(struct attachment *self)
 {
     (void)self;
 }
-static const struct attachment_ops no_ops = { .attach = no_attach, .detach = no_detach, .adopt = no_adopt, .recovered = no_recovered };
+static const struct attachment_ops no_ops = {
+    .attach = no_attach, .detach = no_detach, .adopt = no_adopt, .recovered = no_recovered
+};
 static struct attachment no_network = { &no_ops };
 
 /* ---- answers ---- */
@@ -60,8 +63,8 @@ static void on_event(void *arg, const struct executor_event *event)
 {
     static const char *const words[] = { "prepared", "started", "exited", "removed" };
     (void)arg;
-    (void)printf("%s %s failure=%d pid=%d code=%d oom=%d text=%s\n", words[event->type], event->task_id, (int)event->failure, event->pid,
-                 event->exit_code, event->oom_killed, event->text != NULL ? event->text : "");
+    (void)printf("%s %s failure=%d pid=%d code=%d oom=%d text=%s\n", words[event->type], event->task_id, (int)event->failure,
+                 event->pid, event->exit_code, event->oom_killed, event->text != NULL ? event->text : "");
 }
 
 static void on_image(void *arg, const Swarm__Image *image, const struct sw_err *err)
@@ -258,9 +261,15 @@ static int start(struct svc *svc, void *state, struct sw_err *err)
     driver->svc = svc;
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
     int rc = images_open(&images, &driver->images, err);
-    struct executor_spec spec = { .svc = svc, .state_dir = svc_state_dir(svc), .run_dir = svc_run_dir(svc), .images = driver->images,
-                                  .attachment = &no_network, .runtime = driver->runtime, .cgroup_parent = "swarm-test",
-                                  .event = on_event, .log_size_max = 8192 };
+    struct executor_spec spec = { .svc = svc,
+                                  .state_dir = svc_state_dir(svc),
+                                  .run_dir = svc_run_dir(svc),
+                                  .images = driver->images,
+                                  .attachment = &no_network,
+                                  .runtime = driver->runtime,
+                                  .cgroup_parent = "swarm-test",
+                                  .event = on_event,
+                                  .log_size_max = 8192 };
     if (rc == 0)
         rc = executor_open(&spec, &driver->executor, err);
     if (rc != 0)
@@ -284,7 +293,13 @@ int main(int argc, char **argv)
     static struct driver driver;
     const struct svc_option options[] = { { "runtime", SVC_STRING, NULL, &driver.runtime, 0, 0, "runtime to use" },
                                           { "plain", SVC_LIST, NULL, &driver.plain, 0, 0, "registry without TLS" } };
-    const struct svc_program program = { .name = "oci-driver", .summary = "drives the executor", .metrics_address = "127.0.0.1:0",
-                                         .options = options, .option_count = 2, .state = &driver, .start = start, .stop = stop };
+    const struct svc_program program = { .name = "oci-driver",
+                                         .summary = "drives the executor",
+                                         .metrics_address = "127.0.0.1:0",
+                                         .options = options,
+                                         .option_count = 2,
+                                         .state = &driver,
+                                         .start = start,
+                                         .stop = stop };
     return svc_main(&program, argc, argv);
 }

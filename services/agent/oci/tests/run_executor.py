@@ -92,7 +92,7 @@ class Driver:
 
     def close(self):
         self.process.stdin.close()
-        assert self.process.wait(30) == 0
+        assert self.process.wait(30) == 0, self.process.stderr.read()
 
 
 def shell(script, **settings):

@@ -111,14 +111,23 @@ struct fixture {
 
 static void fixture_init(struct fixture *f)
 {
-    *f = (struct fixture){ .task = SWARM__TASK__INIT, .spec = SWARM__TASK_SPEC__INIT, .container = SWARM__CONTAINER_SPEC__INIT };
+    *f = (struct fixture) { .task = SWARM__TASK__INIT, .spec = SWARM__TASK_SPEC__INIT, .container = SWARM__CONTAINER_SPEC__INIT };
     f->task.id = (char *)"t1";
     f->task.spec = &f->spec;
     f->spec.container = &f->container;
-    f->image = json_loads("{\"Env\":[\"A=1\",\"B=2\"],\"Entrypoint\":[\"/entry\"],\"Cmd\":[\"one\"],\"WorkingDir\":\"/w\",\"User\":\"web\"}", 0, NULL);
-    f->in = (struct config_input){ .task = &f->task, .image = f->image, .plan = &f->plan, .root_fd = root_fd, .bundle = "/b",
-                                   .hostname = "host", .cgroup_path = "/swarm/x/t1", .init_path = "/shim", .pids_limits = true,
-                                   .swap_limits = true };
+    f->image = json_loads(
+        "{\"Env\":[\"A=1\",\"B=2\"],\"Entrypoint\":[\"/entry\"],\"Cmd\":[\"one\"],\"WorkingDir\":\"/w\",\"User\":\"web\"}", 0,
+        NULL);
+    f->in = (struct config_input) { .task = &f->task,
+                                    .image = f->image,
+                                    .plan = &f->plan,
+                                    .root_fd = root_fd,
+                                    .bundle = "/b",
+                                    .hostname = "host",
+                                    .cgroup_path = "/swarm/x/t1",
+                                    .init_path = "/shim",
+                                    .pids_limits = true,
+                                    .swap_limits = true };
     assert_int_equal(caps_choose(NULL, 0, NULL, 0, &f->in.caps, NULL), 0);
 }
 
@@ -168,7 +177,7 @@ static void config_full(void **state)
     f.container.init = f.container.tty = f.container.read_only = f.container.no_new_privileges = 1;
     f.container.pids_limit = 20;
     f.container.user = (char *)"0";
-    f.plan.mounts[0] = (struct plan_mount){ (char *)"bind", (char *)"/src", (char *)"/etc/hosts", (char *)"rbind,ro" };
+    f.plan.mounts[0] = (struct plan_mount) { (char *)"bind", (char *)"/src", (char *)"/etc/hosts", (char *)"rbind,ro" };
     f.plan.mount_count = 1;
     f.in.filter_bpf = "AAAA";
     assert_int_equal(config_make(&f.in, &config, NULL), 0);
@@ -250,11 +259,16 @@ static const char profile_text[] =
     "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"defaultErrnoRet\":38,"
     "\"archMap\":[{\"architecture\":\"SCMP_ARCH_X86_64\",\"subArchitectures\":[\"SCMP_ARCH_X86\"]}],\"syscalls\":["
     "{\"names\":[\"read\",\"nosuchcall\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[],\"includes\":{},\"excludes\":{}},"
-    "{\"names\":[\"chroot\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[],\"includes\":{\"caps\":[\"CAP_SYS_CHROOT\"]},\"excludes\":{}},"
-    "{\"names\":[\"mount\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[],\"includes\":{\"caps\":[\"CAP_SYS_ADMIN\"]},\"excludes\":{}},"
-    "{\"names\":[\"bpf\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":1,\"args\":[],\"includes\":{},\"excludes\":{\"caps\":[\"CAP_SYS_ADMIN\"]}},"
-    "{\"names\":[\"arm_fadvise64_64\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[],\"includes\":{\"arches\":[\"arm\"]},\"excludes\":{}},"
-    "{\"names\":[\"personality\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[{\"index\":0,\"value\":8,\"valueTwo\":0,\"op\":\"SCMP_CMP_EQ\"}],"
+    "{\"names\":[\"chroot\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[],\"includes\":{\"caps\":[\"CAP_SYS_CHROOT\"]},\"excludes\":"
+    "{}},"
+    "{\"names\":[\"mount\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[],\"includes\":{\"caps\":[\"CAP_SYS_ADMIN\"]},\"excludes\":{}"
+    "},"
+    "{\"names\":[\"bpf\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":1,\"args\":[],\"includes\":{},\"excludes\":{\"caps\":[\"CAP_"
+    "SYS_ADMIN\"]}},"
+    "{\"names\":[\"arm_fadvise64_64\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[],\"includes\":{\"arches\":[\"arm\"]},"
+    "\"excludes\":{}},"
+    "{\"names\":[\"personality\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[{\"index\":0,\"value\":8,\"valueTwo\":0,\"op\":\"SCMP_"
+    "CMP_EQ\"}],"
     "\"includes\":{},\"excludes\":{}}]}";
 
 static void filter(void **state)
@@ -281,9 +295,10 @@ static void filter(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(users), cmocka_unit_test(users_stay_in_root), cmocka_unit_test(config_plain),
-        cmocka_unit_test(config_full), cmocka_unit_test(config_refused), cmocka_unit_test(sysctls),
-        cmocka_unit_test(words), cmocka_unit_test(filter),
+        cmocka_unit_test(users),          cmocka_unit_test(users_stay_in_root),
+        cmocka_unit_test(config_plain),   cmocka_unit_test(config_full),
+        cmocka_unit_test(config_refused), cmocka_unit_test(sysctls),
+        cmocka_unit_test(words),          cmocka_unit_test(filter),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

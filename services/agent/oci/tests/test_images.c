@@ -37,8 +37,9 @@ static void references(void **state)
         { "web:1@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
           "docker.io/library/web@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" },
     };
-    static const char *const bad[] = { "", "Web", "web:", "web:-x", "a//b", "/a", "a/", "web@sha256:12", "web:a b", "a..b/c", "a/b___c",
-                                       "web@md5:0123456789abcdef", "-a", "a b", "../etc" };
+    static const char *const bad[] = { "",   "Web",           "web:",    "web:-x", "a//b",    "/a",
+                                       "a/", "web@sha256:12", "web:a b", "a..b/c", "a/b___c", "web@md5:0123456789abcdef",
+                                       "-a", "a b",           "../etc" };
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         REF_AUTO ref = { 0 };
         assert_int_equal(ref_parse(good[i][0], &ref, NULL), 0);
@@ -152,10 +153,11 @@ static void ordinary(void **state)
     struct stat st;
     if (geteuid() != 0)
         skip();
-    const struct entry entries[] = { { "./d/", AE_IFDIR, NULL },           { "./d/file", AE_IFREG, "text" },
-                                     { "d/link", AE_IFLNK, "/etc/passwd" }, { "d/.wh.gone", AE_IFREG, "" },
-                                     { "d/.wh..wh..opq", AE_IFREG, "" },    { "d/same", 0, "./d/file" },
-                                     { "null", AE_IFCHR, NULL },            { "d/.wh..wh.aufs", AE_IFREG, "" } };
+    const struct entry entries[] = {
+        { "./d/", AE_IFDIR, NULL },     { "./d/file", AE_IFREG, "text" },   { "d/link", AE_IFLNK, "/etc/passwd" },
+        { "d/.wh.gone", AE_IFREG, "" }, { "d/.wh..wh..opq", AE_IFREG, "" }, { "d/same", 0, "./d/file" },
+        { "null", AE_IFCHR, NULL },     { "d/.wh..wh.aufs", AE_IFREG, "" }
+    };
     assert_int_equal(unpack(entries, 8, true, error), 0);
     assert_int_equal(stat("d/file", &st), 0);
     assert_int_equal(st.st_nlink, 2);

@@ -65,7 +65,10 @@ static void writes_lines(void **state)
     shim_log_write(&log, 0, "one\ntw", 6);
     shim_log_write(&log, 1, "err\n", 4);
     shim_log_write(&log, 0, "o\n", 2);
-    shim_log_write(&log, 0, "q\"b\\t\tc\x01u\xc3\xa4" "bad\xff\n", 16);
+    shim_log_write(&log, 0,
+                   "q\"b\\t\tc\x01u\xc3\xa4"
+                   "bad\xff\n",
+                   16);
     shim_log_write(&log, 0, big, sizeof big);
     shim_log_close(&log);
     json_t *lines = lines_of("json.log");
@@ -74,7 +77,8 @@ static void writes_lines(void **state)
     assert_string_equal(text_of(lines, 1), "err\n");
     assert_string_equal(json_string_value(json_object_get(json_array_get(lines, 1), "stream")), "stderr");
     assert_string_equal(text_of(lines, 2), "two\n");
-    assert_string_equal(text_of(lines, 3), "q\"b\\t\tc\x01u\xc3\xa4" "bad\xef\xbf\xbd\n");
+    assert_string_equal(text_of(lines, 3), "q\"b\\t\tc\x01u\xc3\xa4"
+                                           "bad\xef\xbf\xbd\n");
     assert_int_equal(strlen(text_of(lines, 4)), SHIM_LINE_MAX);
     assert_int_equal(strlen(text_of(lines, 5)), 10);
     json_decref(lines);
@@ -114,7 +118,8 @@ static void settings(void **state)
     (void)state;
     struct shim_conf conf;
     char error[SHIM_ERROR_MAX];
-    assert_int_equal(load("id a\nruntime /r\nruntime_root /rr\nlayer /x y\nlayer /z\nlog_size_max 9\ntty 1\nhide /h\n", &conf, error), 0);
+    assert_int_equal(
+        load("id a\nruntime /r\nruntime_root /rr\nlayer /x y\nlayer /z\nlog_size_max 9\ntty 1\nhide /h\n", &conf, error), 0);
     assert_string_equal(conf.layers[0], "/x y");
     assert_int_equal(conf.layer_count, 2);
     assert_int_equal(conf.log_size_max, 9);

@@ -108,7 +108,8 @@ static bool has_dotdot(const char *path)
     return false;
 }
 
-/* Does a directory on the way to `path` turn out to be a link? Then what the layer says lies beyond it is not this layer's to say. */
+/* Does a directory on the way to `path` turn out to be a link? Then what the layer says lies beyond it is not this layer's to
+ * say. */
 static bool through_link(const char *path)
 {
     char parent[PATH_MAX];
@@ -281,7 +282,7 @@ int unpack_stream(int fd, const char *digest, uint64_t *ret_bytes, char *error)
 {
     static struct unpack un;
     struct archive_entry *entry;
-    un = (struct unpack){ .error = error };
+    un = (struct unpack) { .error = error };
     (void)crypto_hash_sha256_init(&un.hash);
     int rc = open_all(&un, fd);
     while (rc == 0) {

@@ -2,11 +2,11 @@
  *
  * Place    a program of its own, run by the image store, so that a hostile archive meets neither the daemon nor its memory, and a
  *          long one does not hold the daemon's loop. It works inside a chroot of the new directory.
- * Result   LAYERS/NAME/fs with the files and LAYERS/NAME/size with their bytes; made as LAYERS/NAME.<pid>.tmp, synced, renamed: it is
- *          there whole or not at all. The sha256 of the plain tar must be the layer's diff id, else nothing is kept.
- * Whiteouts ".wh.NAME" -> character device 0:0, ".wh..wh..opq" -> trusted.overlay.opaque on the directory.
- * Refused  "..", names that go through a link, whiteouts naming "..", xattrs other than user.* and security.capability.
- * Limits   UNPACK_ENTRIES_MAX entries, UNPACK_BYTES_MAX bytes, UNPACK_OPAQUE_MAX opaque directories.
+ * Result   LAYERS/NAME/fs with the files and LAYERS/NAME/size with their bytes; made as LAYERS/NAME.<pid>.tmp, synced, renamed:
+ * it is there whole or not at all. The sha256 of the plain tar must be the layer's diff id, else nothing is kept. Whiteouts
+ * ".wh.NAME" -> character device 0:0, ".wh..wh..opq" -> trusted.overlay.opaque on the directory. Refused  "..", names that go
+ * through a link, whiteouts naming "..", xattrs other than user.* and security.capability. Limits   UNPACK_ENTRIES_MAX entries,
+ * UNPACK_BYTES_MAX bytes, UNPACK_OPAQUE_MAX opaque directories.
  */
 #ifndef SWARM_UNPACK_H
 #define SWARM_UNPACK_H
