@@ -330,14 +330,29 @@ static void on_table(struct worker *w, bool up)
     w->table_dirty = true;
 }
 
+/* Tasks are shut down and reported so, that the cluster need not guess what became of them. */
 static void on_leave(struct worker *w)
 {
     w->leaving = true;
     for (size_t i = w->tasks.count; i-- > 0;) {
         struct wtask *t = w->tasks.rows[i].value;
-        t->removing = true;
+        if (t->task->desired_state < SWARM__TASK_STATE__TASK_SHUTDOWN)
+            t->task->desired_state = SWARM__TASK_STATE__TASK_SHUTDOWN;
+        t->unsaved = true;
         task_advance(w, t);
     }
+}
+
+static bool leave_done(const struct worker *w)
+{
+    for (size_t i = 0; i < w->tasks.count; i++) {
+        const struct wtask *t = w->tasks.rows[i].value;
+        if (t->alive || t->op != WOP_NONE || task_state(t) < SWARM__TASK_STATE__TASK_COMPLETE)
+            return false;
+        if (w->session != NULL && to_be_reported(t))
+            return false;
+    }
+    return true;
 }
 
 static void handle(struct worker *w, const struct worker_event *event)
@@ -447,7 +462,7 @@ void worker_step(struct worker *w, const struct worker_event *event, struct work
         deadlines_run(w);
         table_flush(w);
         report_flush(w);
-        if (w->leaving && !w->left && w->tasks.count == 0) {
+        if (w->leaving && !w->left && leave_done(w)) {
             w->left = true;
             (void)effect_add(w, WORKER_EMPTY, NULL);
         }

@@ -61,7 +61,7 @@ enum worker_event_type {
     WORKER_EV_TABLE_ACKED,  /* generation */
     WORKER_EV_TABLE_DOWN,   /* the balancer is not reachable */
     WORKER_EV_TABLE_UP,     /* it is (again): the table is sent anew */
-    WORKER_EV_LEAVE,        /* stop and remove every task; WORKER_EMPTY follows */
+    WORKER_EV_LEAVE,        /* stop every task; WORKER_EMPTY follows */
     WORKER_EV_TICK          /* the deadline was reached */
 };
 enum worker_failure { WORKER_OK = 0, WORKER_TEMPORARY, WORKER_FATAL };
@@ -96,7 +96,7 @@ enum worker_effect_type {
     WORKER_REPORT,  /* reports; answer by WORKER_EV_REPORTED */
     WORKER_TABLE,   /* table; answer by WORKER_EV_TABLE_ACKED, or not at all */
     WORKER_RESYNC,  /* assignments were missed: open a new session */
-    WORKER_EMPTY    /* after LEAVE: no task is left */
+    WORKER_EMPTY    /* after LEAVE: every task has ended and, with a session, that is committed; what is left may be removed */
 };
 struct worker_effect {
     enum worker_effect_type type;

@@ -63,7 +63,7 @@ int agent_main(int argc, char **argv);
 void agent_step(struct agent *agent, struct worker_event event); /* now_ms and wall_ns are filled in */
 /* Write identity (and admin, which may be NULL) down and open the session. Takes identity, also when it fails. */
 int agent_enter(struct agent *agent, Swarm__NodeIdentity *identity, const Swarm__AdminIdentity *admin, struct sw_err *err);
-/* Forget the cluster: identity wiped, a fresh core. All tasks must be gone. */
+/* Forget the cluster: identity and records wiped, a fresh core, which removes what containers are left. */
 void agent_forget(struct agent *agent);
 
 /* session.c: with one of the cluster's dispatchers; keeps itself open. */

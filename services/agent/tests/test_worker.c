@@ -456,7 +456,8 @@ static void test_leave(void **state)
     started(&s, "t1", WORKER_OK, NULL);
     step(&s, "leave", (struct worker_event) { .type = WORKER_EV_LEAVE });
     exited(&s, "t1", 0, false);
-    removed(&s, "t1", WORKER_OK);
+    reported(&s, true);
+    reported(&s, true);
     scene_end(&s, "leave");
 }
 

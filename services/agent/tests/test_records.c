@@ -1,0 +1,87 @@
+/* Task records on disk: what was saved is there again, what was forgotten is not, generations only grow. */
+#include "services/agent/io/agent.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static Swarm__Task *task_new(const char *id, Swarm__TaskState state)
+{
+    Swarm__Task *task = sw_alloc0(sizeof *task);
+    swarm__task__init(task);
+    task->id = sw_strdup(id);
+    task->meta = sw_alloc0(sizeof *task->meta);
+    swarm__meta__init(task->meta);
+    task->service_id = sw_strdup("svc");
+    task->service_name = sw_strdup("web");
+    task->spec = sw_alloc0(sizeof *task->spec);
+    swarm__task_spec__init(task->spec);
+    task->spec->container = sw_alloc0(sizeof *task->spec->container);
+    swarm__container_spec__init(task->spec->container);
+    task->spec->container->image = sw_strdup("demo");
+    task->status = sw_alloc0(sizeof *task->status);
+    swarm__task_status__init(task->status);
+    task->status->has_state = true;
+    task->status->state = state;
+    return task;
+}
+
+static void collect(void *arg, const Swarm__Task *task)
+{
+    sw_buf_addf(arg, "%s=%s ", task->id, sw_task_state_name(task->status->state));
+}
+
+static void expect(struct records *records, const char *want)
+{
+    SW_AUTO_BUF have = { 0 };
+    assert_int_equal(records_each(records, collect, &have, NULL), 0);
+    assert_string_equal(sw_buf_str(&have), want);
+}
+
+static void save(struct records *records, const char *id, Swarm__TaskState state, const char *forget)
+{
+    SW_AUTO(sw_pb_free) Swarm__Task *task = task_new(id, state);
+    const struct worker_effect effects[] = {
+        { .type = WORKER_SAVE, .task_id = id, .task = task },
+        { .type = WORKER_FORGET, .task_id = forget },
+        { .type = WORKER_START, .task_id = id },
+    };
+    assert_int_equal(records_write(records, effects, 3, NULL), 0);
+}
+
+static void test_records(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/test-records-XXXXXX";
+    struct records *records = NULL;
+    struct sw_err err;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(records_open(dir, &records, &err), 0);
+    save(records, "a", SWARM__TASK_STATE__TASK_RUNNING, "none");
+    save(records, "b", SWARM__TASK_STATE__TASK_READY, "none");
+    save(records, "b", SWARM__TASK_STATE__TASK_RUNNING, "a");
+    uint64_t first, second, third;
+    assert_int_equal(records_generation(records, 100, &first, &err), 0);
+    records_close(records);
+    assert_int_equal(records_open(dir, &records, &err), 0);
+    expect(records, "b=running ");
+    assert_int_equal(records_generation(records, 50, &second, &err), 0);
+    assert_int_equal(records_generation(records, second * 10, &third, &err), 0);
+    assert_true(first >= 100 && second > first && third == second * 10);
+    assert_int_equal(records_clear(records, &err), 0);
+    expect(records, "");
+    records_close(records);
+    assert_int_equal(svc_rmtree(dir, &err), 0);
+    /* a state directory that is a file */
+    assert_true(records_open("/dev/null", &records, &err) < 0);
+    assert_non_null(strstr(err.text, "task records"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_records) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
