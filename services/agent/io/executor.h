@@ -24,7 +24,7 @@
 #include "services/agent/io/images.h"
 
 #define EXECUTOR_TASKS_MAX 4096
-#define EXECUTOR_ADDRESSES_MAX 16 /* of one task */
+#define EXECUTOR_ADDRESSES_MAX 16           /* of one task */
 #define EXECUTOR_LOG_CHUNK_MAX (192u << 10) /* bytes of text given to one log callback */
 
 struct executor;
@@ -44,12 +44,12 @@ enum executor_failure {
 struct executor_event {
     enum executor_event_type type;
     const char *task_id;
-    enum executor_failure failure; /* PREPARED, STARTED, REMOVED; after a failed STARTED no EXITED follows */
-    const char *text;              /* one line for status.err: what went wrong; NULL when nothing did */
-    const char *container_id;      /* PREPARED, STARTED */
-    int pid;                       /* STARTED: of the container's first process, in the host's pid namespace */
-    int exit_code;                 /* EXITED: as a shell tells it: 0-255, 128 + signal number when killed */
-    bool oom_killed;               /* EXITED */
+    enum executor_failure failure;              /* PREPARED, STARTED, REMOVED; after a failed STARTED no EXITED follows */
+    const char *text;                           /* one line for status.err: what went wrong; NULL when nothing did */
+    const char *container_id;                   /* PREPARED, STARTED */
+    int pid;                                    /* STARTED: of the container's first process, in the host's pid namespace */
+    int exit_code;                              /* EXITED: as a shell tells it: 0-255, 128 + signal number when killed */
+    bool oom_killed;                            /* EXITED */
     const struct attachment_address *addresses; /* PREPARED */
     size_t address_count;
 };
@@ -57,18 +57,19 @@ typedef void executor_event_fn(void *arg, const struct executor_event *event);
 
 struct executor_spec {
     struct svc *svc;
-    const char *state_dir;       /* bundles and logs go below <state_dir>/agent and <state_dir>/logs */
-    const char *run_dir;         /* shim sockets, one directory a container, below <run_dir>/containers */
+    const char *state_dir; /* bundles and logs go below <state_dir>/agent and <state_dir>/logs */
+    const char *run_dir;   /* shim sockets, one directory a container, below <run_dir>/containers */
     struct images *images;
     struct attachment *attachment;
-    const char *runtime;         /* "crun", "runc", a path; NULL = probe, crun first */
-    const char *cgroup_parent;   /* NULL = "swarm" */
-    uint64_t log_size_max;       /* bytes of one log file before it rotates; 0 = 10 MiB */
-    unsigned log_files_max;      /* kept, the current one included; 0 = 3 */
+    const char *runtime;       /* "crun", "runc", a path; NULL = probe, crun first */
+    const char *cgroup_parent; /* NULL = "swarm" */
+    uint64_t log_size_max;     /* bytes of one log file before it rotates; 0 = 10 MiB */
+    unsigned log_files_max;    /* kept, the current one included; 0 = 3 */
     executor_event_fn *event;
     void *arg;
 };
-/* Probes the runtime (SW_UNSUPPORTED when none works), finds what exists, sets up its own watching. */
+/* Probes the runtime (SW_UNSUPPORTED when the one named does not work; when none is named and none works, executor_runtime() is
+ * "none" and every prepare fails with the reason), finds what exists, sets up its own watching. */
 int executor_open(const struct executor_spec *spec, struct executor **ret_executor, struct sw_err *err);
 void executor_close(struct executor *executor); /* NULL is fine */
 
@@ -82,7 +83,7 @@ void executor_prepare(struct executor *executor, const Swarm__Task *task);
 void executor_start(struct executor *executor, const char *task_id);
 /* signal: "SIGTERM", "TERM", "15"; NULL = the image's stop signal, else SIGTERM. Sent to the container's first process. */
 void executor_signal(struct executor *executor, const char *task_id, const char *signal);
-void executor_kill(struct executor *executor, const char *task_id); /* SIGKILL to every process of it */
+void executor_kill(struct executor *executor, const char *task_id);   /* SIGKILL to every process of it */
 void executor_remove(struct executor *executor, const char *task_id); /* of an unknown task: REMOVED as well */
 
 /* ---- recovery: what exists, asked once after executor_open() ---- */
@@ -91,8 +92,8 @@ struct executor_found {
     const char *task_id;
     enum executor_state state;
     const char *container_id;
-    int pid;        /* RUNNING */
-    int exit_code;  /* EXITED */
+    int pid;       /* RUNNING */
+    int exit_code; /* EXITED */
     bool oom_killed;
     const struct attachment_address *addresses; /* through attachment_ops.adopt */
     size_t address_count;

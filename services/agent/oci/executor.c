@@ -167,6 +167,8 @@ void executor_prepare(struct executor *executor, const Swarm__Task *task)
         refuse(executor, task->id, "this task has a container already");
     } else if (!id_valid(task->id)) {
         refuse(executor, task->id, "task id: 1 to 64 lower-case letters and digits are allowed");
+    } else if (executor->broken != NULL) {
+        refuse(executor, task->id, executor->broken);
     } else if (executor->count >= EXECUTOR_TASKS_MAX) {
         refuse(executor, task->id, "this node holds 4096 containers already");
     } else {
@@ -412,6 +414,20 @@ static struct executor *new_executor(const struct executor_spec *spec)
     return executor;
 }
 
+/* A node without a working runtime still comes up: it says so, and rejects tasks with the reason. A runtime asked for by name
+ * that does not work is a wrong option. */
+static int find_runtime(struct executor *executor, const char *wanted, struct sw_err *err)
+{
+    int rc = probe_runtime(executor, wanted, err);
+    if (rc == 0 || wanted != NULL)
+        return rc;
+    executor->broken = sw_strdup(err->text);
+    free(executor->runtime_text);
+    executor->runtime_text = sw_strdup("none");
+    svc_log(SVC_ERROR, "containers cannot be run on this node", "err=\"%s\"", err->text);
+    return 0;
+}
+
 int executor_open(const struct executor_spec *spec, struct executor **ret_executor, struct sw_err *err)
 {
     struct executor *executor = new_executor(spec);
@@ -419,7 +435,7 @@ int executor_open(const struct executor_spec *spec, struct executor **ret_execut
     if (rc == 0)
         rc = cgroups_find(&executor->cgroups, err);
     if (rc == 0)
-        rc = probe_runtime(executor, spec->runtime, err);
+        rc = find_runtime(executor, spec->runtime, err);
     if (rc != 0) {
         executor_close(executor);
         return rc;
@@ -458,8 +474,9 @@ void executor_close(struct executor *executor)
     cgroups_deinit(&executor->cgroups);
     json_decref(executor->profile);
     json_decref(executor->filters);
-    char *owned[] = { executor->state_dir, executor->containers_dir, executor->logs_dir,     executor->socket_dir, executor->shim,
-                      executor->runtime,   executor->runtime_root,   executor->runtime_text, executor->parent };
+    char *owned[] = { executor->state_dir, executor->containers_dir, executor->logs_dir,     executor->socket_dir,
+                      executor->shim,      executor->runtime,        executor->runtime_root, executor->runtime_text,
+                      executor->parent,    executor->broken };
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++)
         free(owned[i]);
     free(executor);

@@ -78,6 +78,7 @@ struct executor {
     char *state_dir, *containers_dir, *logs_dir, *socket_dir;
     char *shim; /* path of swarm-shim */
     char *runtime, *runtime_root, *runtime_text;
+    char *broken;               /* why no container can be run here; NULL = one can */
     bool crun;
     uint64_t log_size_max;
     unsigned log_files_max;
