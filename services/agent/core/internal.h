@@ -22,16 +22,16 @@ struct wtask {
     Swarm__Task *task; /* as assigned, with the status kept here */
     enum wop op;
     enum wstop stop;
-    bool exists;       /* the executor has something of it */
-    bool prepared;     /* its container waits for a start */
-    bool alive;        /* its process runs */
-    bool removing;     /* not assigned any more: to be forgotten when nothing is left */
-    bool serving;      /* in the endpoint table */
-    bool seen;         /* named by the complete list that is coming in */
+    bool exists;   /* the executor has something of it */
+    bool prepared; /* its container waits for a start */
+    bool alive;    /* its process runs */
+    bool removing; /* not assigned any more: to be forgotten when nothing is left */
+    bool serving;  /* in the endpoint table */
+    bool seen;     /* named by the complete list that is coming in */
     bool unsaved;
-    bool reported;     /* the manager has this status */
-    bool in_report;    /* part of the report in flight, and not changed since */
-    unsigned failures; /* temporary ones in a row */
+    bool reported;            /* the manager has this status */
+    bool in_report;           /* part of the report in flight, and not changed since */
+    unsigned failures;        /* temporary ones in a row */
     uint64_t wait_generation; /* of the table that must be acknowledged; 0 = none */
     uint64_t deadline_ms;
     char *address;
@@ -51,8 +51,8 @@ struct worker {
     struct sw_idmap strangers; /* found before recovery ended, not known: -> NULL */
 
     char *session;
-    uint64_t sequence;  /* of the last assignments */
-    bool synced;        /* the complete list is in */
+    uint64_t sequence; /* of the last assignments */
+    bool synced;       /* the complete list is in */
     bool reporting;
     uint64_t report_ms; /* no report before this */
 

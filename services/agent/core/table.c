@@ -158,8 +158,9 @@ static Swarm__EndpointTable *table_make(struct worker *w)
     table->n_networks = w->config.network_count;
     table->ports = sw_scratch_alloc(&w->scratch, (count + 1) * sizeof(Swarm__PublishedPort *));
     for (size_t from = 0, to; from < count; from = to) {
-        for (to = from + 1; to < count && entries[to].protocol == entries[from].protocol &&
-                            entries[to].published == entries[from].published; to++)
+        for (to = from + 1;
+             to < count && entries[to].protocol == entries[from].protocol && entries[to].published == entries[from].published;
+             to++)
             ;
         table->ports[table->n_ports++] = port_make(w, &entries[from], to - from);
     }

@@ -340,7 +340,8 @@ void task_exited(struct worker *w, struct wtask *t, int exit_code, bool oom_kill
     else if (exit_code == 0)
         task_set_state(w, t, COMPLETE, "finished", NULL);
     else
-        task_fail(w, t, sw_scratch_strf(&w->scratch, "task: non-zero exit (%d)%s", exit_code, oom_killed ? ": out of memory" : ""));
+        task_fail(w, t,
+                  sw_scratch_strf(&w->scratch, "task: non-zero exit (%d)%s", exit_code, oom_killed ? ": out of memory" : ""));
 }
 
 void task_removed(struct worker *w, struct wtask *t, const struct worker_event *event)

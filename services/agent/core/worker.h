@@ -28,41 +28,41 @@
 
 #define WORKER_TASKS_MAX 4096u
 #define WORKER_REPORTS_MAX 512u
-#define WORKER_TABLE_WAIT_MS 3000u   /* a balancer that does not answer holds up a start or a stop for so long only */
-#define WORKER_RETRY_MIN_MS 1000u    /* of a temporary failure; doubles */
+#define WORKER_TABLE_WAIT_MS 3000u /* a balancer that does not answer holds up a start or a stop for so long only */
+#define WORKER_RETRY_MIN_MS 1000u  /* of a temporary failure; doubles */
 #define WORKER_RETRY_MAX_MS 30000u
 #define WORKER_REPORT_RETRY_MS 1000u
 #define WORKER_REMOVE_RETRY_MS 5000u
 #define WORKER_GRACE_DEFAULT_MS 10000u
-#define WORKER_HOST_PORT_MIN 32768u  /* host-mode ports that are left to the node */
+#define WORKER_HOST_PORT_MIN 32768u /* host-mode ports that are left to the node */
 #define WORKER_HOST_PORT_MAX 60999u
 
 struct worker_config {
     uint64_t seed;
-    uint64_t drain_ms;                      /* between leaving the balancer and the stop signal */
-    uint64_t generation;                    /* endpoint tables start above it; greater than any told before */
-    const Swarm__NodeDescription *description; /* for templates */
+    uint64_t drain_ms;                          /* between leaving the balancer and the stop signal */
+    uint64_t generation;                        /* endpoint tables start above it; greater than any told before */
+    const Swarm__NodeDescription *description;  /* for templates */
     const Swarm__LocalNetwork *const *networks; /* told in every table */
     size_t network_count;
 };
 
 enum worker_event_type {
-    WORKER_EV_LOADED,       /* task: a record that SAVE wrote in an earlier life */
-    WORKER_EV_FOUND,        /* the executor has task_id: found, pid, exit_code, oom_killed, address, text = container id */
-    WORKER_EV_RECOVERED,    /* all of both were told */
-    WORKER_EV_SESSION_UP,   /* text: the session's id; the next assignments begin with sequence 1 */
+    WORKER_EV_LOADED,     /* task: a record that SAVE wrote in an earlier life */
+    WORKER_EV_FOUND,      /* the executor has task_id: found, pid, exit_code, oom_killed, address, text = container id */
+    WORKER_EV_RECOVERED,  /* all of both were told */
+    WORKER_EV_SESSION_UP, /* text: the session's id; the next assignments begin with sequence 1 */
     WORKER_EV_SESSION_DOWN,
-    WORKER_EV_ASSIGNMENTS,  /* assignments */
-    WORKER_EV_REPORTED,     /* the WORKER_REPORT was answered: ok, or not */
-    WORKER_EV_PREPARED,     /* task_id, failure, text (why), container_id, address */
-    WORKER_EV_STARTED,      /* task_id, failure, text, container_id, pid */
-    WORKER_EV_EXITED,       /* task_id, exit_code, oom_killed */
-    WORKER_EV_REMOVED,      /* task_id, failure, text */
-    WORKER_EV_TABLE_ACKED,  /* generation */
-    WORKER_EV_TABLE_DOWN,   /* the balancer is not reachable */
-    WORKER_EV_TABLE_UP,     /* it is (again): the table is sent anew */
-    WORKER_EV_LEAVE,        /* stop every task; WORKER_EMPTY follows */
-    WORKER_EV_TICK          /* the deadline was reached */
+    WORKER_EV_ASSIGNMENTS, /* assignments */
+    WORKER_EV_REPORTED,    /* the WORKER_REPORT was answered: ok, or not */
+    WORKER_EV_PREPARED,    /* task_id, failure, text (why), container_id, address */
+    WORKER_EV_STARTED,     /* task_id, failure, text, container_id, pid */
+    WORKER_EV_EXITED,      /* task_id, exit_code, oom_killed */
+    WORKER_EV_REMOVED,     /* task_id, failure, text */
+    WORKER_EV_TABLE_ACKED, /* generation */
+    WORKER_EV_TABLE_DOWN,  /* the balancer is not reachable */
+    WORKER_EV_TABLE_UP,    /* it is (again): the table is sent anew */
+    WORKER_EV_LEAVE,       /* stop every task; WORKER_EMPTY follows */
+    WORKER_EV_TICK         /* the deadline was reached */
 };
 enum worker_failure { WORKER_OK = 0, WORKER_TEMPORARY, WORKER_FATAL };
 enum worker_found { WORKER_FOUND_PREPARED, WORKER_FOUND_RUNNING, WORKER_FOUND_EXITED };

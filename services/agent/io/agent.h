@@ -25,7 +25,7 @@ struct records;
 
 struct agent_options {
     uint64_t drain_ms;
-    char *advertise;      /* used by init and join that name none */
+    char *advertise; /* used by init and join that name none */
     struct svc_list labels;
     char *bridge, *subnet;
     uint64_t mtu;
@@ -51,10 +51,10 @@ struct agent {
     struct balancer *balancer;
     struct local *local;
     struct relay *relay;
-    bool empty;                    /* WORKER_EMPTY came */
+    bool empty; /* WORKER_EMPTY came */
     size_t cleanup_left;
     struct svc_timer *cleanup_timer;
-    bool failed;                   /* a write failed: the process is ending */
+    bool failed; /* a write failed: the process is ending */
 };
 
 int agent_main(int argc, char **argv);

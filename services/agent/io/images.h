@@ -31,8 +31,8 @@ int images_remove(struct images *images, const char *ref, bool force, struct sw_
 
 struct images_job;
 struct images_calls {
-    void (*progress)(void *arg, const char *line);                                   /* may be NULL; at most 512 bytes a line */
-    void (*done)(void *arg, const Swarm__Image *image, const struct sw_err *err);    /* image NULL = failed, err says why */
+    void (*progress)(void *arg, const char *line);                                /* may be NULL; at most 512 bytes a line */
+    void (*done)(void *arg, const Swarm__Image *image, const struct sw_err *err); /* image NULL = failed, err says why */
     void *arg;
 };
 /* Never call back from within the call. *ret_job (may be NULL) is valid until done. */

@@ -20,7 +20,7 @@ struct joining {
     uint8_t secret[IDENTITY_TOKEN_SECRET_SIZE];
     Swarm__BootstrapRequest *init; /* one of the two */
     Swarm__JoinRequest *join;
-    char *remote;   /* as people typed it, for errors */
+    char *remote; /* as people typed it, for errors */
     char *address;
     bool asked, denied;
     struct sw_err last; /* what went wrong, to be told when the time is up or at once */
@@ -68,13 +68,14 @@ static Swarm__NodeIdentity *identity_new(const struct joining *j, const char *cl
 }
 
 /* The certificate must be the root's, for our key, for the node and role that the answer names. */
-static int check_certificate(const struct joining *j, const Swarm__Certificate *certificate, const uint8_t root[IDENTITY_KEY_SIZE],
-                             const char *node_id, uint32_t role, struct sw_err *err)
+static int check_certificate(const struct joining *j, const Swarm__Certificate *certificate,
+                             const uint8_t root[IDENTITY_KEY_SIZE], const char *node_id, uint32_t role, struct sw_err *err)
 {
     struct identity_cert cert;
     if (identity_cert_verify(certificate, root, (int64_t)time(NULL), &cert, err) != 0)
         return sw_wrap(err, "the manager's answer");
-    if (memcmp(cert.curve_key, j->keys.public_key, IDENTITY_KEY_SIZE) != 0 || strcmp(cert.node_id, node_id) != 0 || cert.role != role)
+    if (memcmp(cert.curve_key, j->keys.public_key, IDENTITY_KEY_SIZE) != 0 || strcmp(cert.node_id, node_id) != 0 ||
+        cert.role != role)
         return sw_fail(err, SW_CORRUPT, "the manager's answer: the certificate is not for this node");
     return 0;
 }
@@ -194,14 +195,16 @@ static void on_limit(void *arg)
     if (j->last.code != 0)
         (void)sw_fail(&err, SW_TIMEOUT, "%.300s", j->last.text);
     else if (j->init != NULL)
-        (void)sw_fail(&err, SW_TIMEOUT, "manager-raft of this node does not answer on %s: is swarm-manager-raft running?", j->remote);
+        (void)sw_fail(&err, SW_TIMEOUT, "manager-raft of this node does not answer on %s: is swarm-manager-raft running?",
+                      j->remote);
     else if (j->denied)
         (void)sw_fail(&err, SW_DENIED, "the manager at %s turned this node away", j->remote);
     else
-        (void)sw_fail(&err, SW_TIMEOUT,
-                      "no manager of the token's cluster answered at %s within 20 seconds: it cannot be reached, or the token is of "
-                      "another cluster (its root key does not match)",
-                      j->remote);
+        (void)sw_fail(
+            &err, SW_TIMEOUT,
+            "no manager of the token's cluster answered at %s within 20 seconds: it cannot be reached, or the token is of "
+            "another cluster (its root key does not match)",
+            j->remote);
     fail(j, &err);
 }
 

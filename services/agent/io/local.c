@@ -143,9 +143,10 @@ static int on_leave(void *self, const struct bus_sender *sender, const void *bod
     if (local->leaving)
         return sw_fail(err, SW_PRECONDITION, "this node is leaving already");
     if (local->agent->identity->role == BUS_MANAGER && !request->force)
-        return sw_fail(err, SW_PRECONDITION,
-                       "You are attempting to leave the swarm on a node that is participating as a manager. Removing the last manager "
-                       "erases all current state of the swarm. Use `--force` to ignore this message.");
+        return sw_fail(
+            err, SW_PRECONDITION,
+            "You are attempting to leave the swarm on a node that is participating as a manager. Removing the last manager "
+            "erases all current state of the swarm. Use `--force` to ignore this message.");
     local->leaving = true;
     local->leaver = *sender;
     svc_timer_at(local->leave_timer, svc_mono_ms() + LEAVE_LIMIT_MS);
@@ -225,7 +226,8 @@ static int on_image_pull(void *self, const struct bus_sender *sender, const void
     if (call == NULL)
         return -(int)err->code;
     const struct images_calls calls = { image_progress, image_done, call };
-    return call_started(call, images_pull(agent_of(self)->images, ((const Swarm__ImagePullRequest *)body)->name, &calls, NULL, err));
+    return call_started(call,
+                        images_pull(agent_of(self)->images, ((const Swarm__ImagePullRequest *)body)->name, &calls, NULL, err));
 }
 
 static int on_image_remove(void *self, const struct bus_sender *sender, const void *body, struct sw_err *err)

@@ -18,7 +18,8 @@ static void labels_add(Swarm__NodeDescription *d, const struct svc_list *labels)
         const char *equals = strchr(labels->items[i], '=');
         Swarm__Pair *pair = sw_alloc0(sizeof *pair);
         swarm__pair__init(pair);
-        pair->key = equals != NULL ? sw_strf("%.*s", (int)(equals - labels->items[i]), labels->items[i]) : sw_strdup(labels->items[i]);
+        pair->key =
+            equals != NULL ? sw_strf("%.*s", (int)(equals - labels->items[i]), labels->items[i]) : sw_strdup(labels->items[i]);
         pair->value = sw_strdup(equals != NULL ? equals + 1 : "");
         d->engine_labels[d->n_engine_labels++] = pair;
     }
@@ -97,11 +98,12 @@ static int choose(const struct agent *agent, char **ret_host, struct sw_err *err
     if (count == 0)
         return sw_fail(err, SW_INVALID, "could not find the system's IP address - specify one with --advertise-addr");
     if (count > 1)
-        return sw_fail(err, SW_INVALID,
-                       "could not choose an IP address to advertise since this system has multiple addresses on %s (%s on %s and %s on "
-                       "%s) - specify one with --advertise-addr",
-                       strcmp(list[0].interface, list[1].interface) == 0 ? "one interface" : "different interfaces", list[0].address,
-                       list[0].interface, list[1].address, list[1].interface);
+        return sw_fail(
+            err, SW_INVALID,
+            "could not choose an IP address to advertise since this system has multiple addresses on %s (%s on %s and %s on "
+            "%s) - specify one with --advertise-addr",
+            strcmp(list[0].interface, list[1].interface) == 0 ? "one interface" : "different interfaces", list[0].address,
+            list[0].interface, list[1].address, list[1].interface);
     *ret_host = sw_strdup(list[0].address);
     return 0;
 }
@@ -117,17 +119,20 @@ int node_advertise(const struct agent *agent, const char *text, char **ret_host,
     struct in_addr address;
     if (inet_pton(AF_INET, host, &address) == 1) {
         if (address.s_addr == 0)
-            return sw_fail(err, SW_INVALID, "advertise address must be a non-zero IP address or network interface (with optional port number)");
+            return sw_fail(err, SW_INVALID,
+                           "advertise address must be a non-zero IP address or network interface (with optional port number)");
         *ret_host = SW_TAKE(host);
         return 0;
     }
     struct usable found[2];
     size_t count = usable_list(agent, host, found, 2);
     if (count == 0)
-        return sw_fail(err, SW_INVALID, "advertise address: '%.64s' is neither an IPv4 address nor an interface that has one", host);
+        return sw_fail(err, SW_INVALID, "advertise address: '%.64s' is neither an IPv4 address nor an interface that has one",
+                       host);
     if (count > 1)
-        return sw_fail(err, SW_INVALID, "interface %.32s has more than one IPv4 address (%s and %s) - specify one with --advertise-addr",
-                       host, found[0].address, found[1].address);
+        return sw_fail(err, SW_INVALID,
+                       "interface %.32s has more than one IPv4 address (%s and %s) - specify one with --advertise-addr", host,
+                       found[0].address, found[1].address);
     *ret_host = sw_strdup(found[0].address);
     return 0;
 }

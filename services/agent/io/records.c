@@ -83,11 +83,13 @@ int records_each(struct records *records, void (*fn)(void *arg, const Swarm__Tas
     MDB_val key, value;
     while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
         struct sw_err bad;
-        SW_AUTO(sw_pb_free) Swarm__Task *task = sw_pb_unpack(&swarm__task__descriptor, value.mv_data, value.mv_size, 1u << 20, &bad);
+        SW_AUTO(sw_pb_free)
+        Swarm__Task *task = sw_pb_unpack(&swarm__task__descriptor, value.mv_data, value.mv_size, 1u << 20, &bad);
         if (task != NULL)
             fn(arg, task);
         else
-            svc_log(SVC_WARN, "a task record was left out", "id=%.*s err=\"%s\"", (int)key.mv_size, (const char *)key.mv_data, bad.text);
+            svc_log(SVC_WARN, "a task record was left out", "id=%.*s err=\"%s\"", (int)key.mv_size, (const char *)key.mv_data,
+                    bad.text);
     }
     mdb_cursor_close(cursor);
     mdb_txn_abort(txn);

@@ -191,7 +191,9 @@ static void on_found(void *arg, const struct executor_found *found)
 /* A core that knows what is on disk and what is alive. */
 static int core_start(struct agent *agent, struct sw_err *err)
 {
-    struct worker_config config = { .seed = svc_random_u64(), .drain_ms = agent->options.drain_ms, .description = agent->description };
+    struct worker_config config = { .seed = svc_random_u64(),
+                                    .drain_ms = agent->options.drain_ms,
+                                    .description = agent->description };
     if (records_generation(agent->records, (uint64_t)(svc_wall_ns() / 1000000000), &config.generation, err) != 0)
         return -(int)err->code;
     config.network_count = agent->attachment->ops->networks(agent->attachment, &config.networks);
@@ -326,7 +328,8 @@ static int cleanup_start(struct agent *agent, struct sw_err *err)
     svc_timer_at(agent->cleanup_timer, svc_mono_ms() + CLEANUP_LIMIT_MS);
     if (agent->cleanup_left == 0)
         svc_soon(agent->svc, cleanup_end, agent);
-    return records_open(svc_state_dir(agent->svc), &agent->records, err) == 0 ? records_clear(agent->records, err) : -(int)err->code;
+    return records_open(svc_state_dir(agent->svc), &agent->records, err) == 0 ? records_clear(agent->records, err)
+                                                                              : -(int)err->code;
 }
 
 static int start(struct svc *svc, void *state, struct sw_err *err)
@@ -440,14 +443,17 @@ int agent_main(int argc, char **argv)
     struct agent agent = { 0 };
     struct agent_options *o = &agent.options;
     const struct svc_option options[] = {
-        { "advertise-addr", SVC_STRING, NULL, &o->advertise, 0, 0, "IP or interface told to other nodes when init and join name none" },
+        { "advertise-addr", SVC_STRING, NULL, &o->advertise, 0, 0,
+          "IP or interface told to other nodes when init and join name none" },
         { "bridge", SVC_STRING, "swarm0", &o->bridge, 0, 0, "name of the bridge that tasks are attached to" },
         { "cgroup-parent", SVC_STRING, "swarm", &o->cgroup_parent, 0, 0, "cgroup below which containers are put" },
-        { "cleanup", SVC_BOOL, "false", &o->cleanup, 0, 0, "remove every container and link of this node, then end (the agent must not run)" },
+        { "cleanup", SVC_BOOL, "false", &o->cleanup, 0, 0,
+          "remove every container and link of this node, then end (the agent must not run)" },
         { "drain-time", SVC_DURATION_MS, "1s", &o->drain_ms, 0, 600000, "between leaving the balancer and the stop signal" },
         { "label", SVC_LIST, NULL, &o->labels, 0, 0, "KEY=VALUE label of this node's engine; may be repeated" },
         { "log-files", SVC_UINT, "3", &o->log_files_max, 1, 100, "log files kept of a container" },
-        { "log-size", SVC_UINT, "10485760", &o->log_size_max, 65536, 1u << 30, "bytes of a container's log file before it is rotated" },
+        { "log-size", SVC_UINT, "10485760", &o->log_size_max, 65536, 1u << 30,
+          "bytes of a container's log file before it is rotated" },
         { "mtu", SVC_UINT, "0", &o->mtu, 0, 65535, "of task networks; 0 = as the default route's" },
         { "plain-registry", SVC_LIST, NULL, &o->plain_registries, 0, 0, "HOST:PORT of a registry without TLS; may be repeated" },
         { "registry-auth", SVC_STRING, NULL, &o->registry_auth, 0, 0, "file with registry credentials, as skopeo reads it" },

@@ -22,7 +22,7 @@ struct scene {
     struct sw_idmap disk; /* id -> Swarm__Task: what was saved */
     uint64_t table;       /* generation of the last one sent */
     uint64_t sequence;
-    bool quiet;           /* nothing is printed */
+    bool quiet; /* nothing is printed */
 };
 
 #define T(state) SWARM__TASK_STATE__TASK_##state
@@ -57,8 +57,8 @@ static void print_status(struct scene *s, const Swarm__TaskStatus *status)
 
 static void print_effect(struct scene *s, const struct worker_effect *effect)
 {
-    static const char *const words[] = { "save", "forget", "prepare", "start", "signal", "kill",
-                                         "remove", "report", "table", "resync", "empty" };
+    static const char *const words[] = { "save",   "forget", "prepare", "start",  "signal", "kill",
+                                         "remove", "report", "table",   "resync", "empty" };
     sw_buf_addf(&s->out, "    %s", words[effect->type]);
     if (effect->task_id != NULL)
         sw_buf_addf(&s->out, " %s", effect->task_id);
@@ -205,8 +205,13 @@ static void acked(struct scene *s)
 static void prepared(struct scene *s, const char *id, enum worker_failure failure, const char *why)
 {
     SW_AUTO(sw_free) char *what = sw_strf("prepared %s %s", id, why != NULL ? why : "");
-    step(s, what, (struct worker_event) { .type = WORKER_EV_PREPARED, .task_id = id, .failure = failure, .text = why,
-                                          .container_id = "c", .address = "172.30.0.7" });
+    step(s, what,
+         (struct worker_event) { .type = WORKER_EV_PREPARED,
+                                 .task_id = id,
+                                 .failure = failure,
+                                 .text = why,
+                                 .container_id = "c",
+                                 .address = "172.30.0.7" });
 }
 
 static void started(struct scene *s, const char *id, enum worker_failure failure, const char *why)
@@ -229,15 +234,15 @@ static void removed(struct scene *s, const char *id, enum worker_failure failure
 
 static void agent_start(struct scene *s)
 {
-    static const Swarm__LocalNetwork network = { PROTOBUF_C_MESSAGE_INIT(&swarm__local_network__descriptor), (char *)(uintptr_t)"swarm0",
-                                                 (char *)(uintptr_t)"172.30.0.0/16", 1 };
+    static const Swarm__LocalNetwork network = { PROTOBUF_C_MESSAGE_INIT(&swarm__local_network__descriptor),
+                                                 (char *)(uintptr_t) "swarm0", (char *)(uintptr_t) "172.30.0.0/16", 1 };
     static const Swarm__LocalNetwork *const networks[] = { &network };
     char hostname[] = "alpha";
     Swarm__NodeDescription description = SWARM__NODE_DESCRIPTION__INIT;
     description.hostname = hostname;
     worker_free(s->w);
-    s->w = worker_new(&(struct worker_config) { .seed = 1, .drain_ms = 1000, .generation = 100, .description = &description,
-                                                .networks = networks, .network_count = 1 });
+    s->w = worker_new(&(struct worker_config) {
+        .seed = 1, .drain_ms = 1000, .generation = 100, .description = &description, .networks = networks, .network_count = 1 });
 }
 
 /* A first life with nothing on disk, a session and a balancer. */
@@ -355,8 +360,8 @@ static void test_stopping(void **state)
     removed(&s, "t2", WORKER_OK);
     removed(&s, "t3", WORKER_OK);
     assign(&s, false, task_new("t1", T(RUNNING), T(RUNNING)), NULL); /* desired never goes back */
-    tick(&s); /* the grace period is over */
-    tick(&s); /* and still there */
+    tick(&s);                                                        /* the grace period is over */
+    tick(&s);                                                        /* and still there */
     exited(&s, "t1", 137, false);
     scene_end(&s, "stopping");
 }
@@ -401,10 +406,13 @@ static void test_restart(void **state)
     agent_start(&s);
     for (size_t i = 0; i < s.disk.count; i++)
         step(&s, s.disk.rows[i].id, (struct worker_event) { .type = WORKER_EV_LOADED, .task = s.disk.rows[i].value });
-    step(&s, "found run", (struct worker_event) { .type = WORKER_EV_FOUND, .task_id = "run", .found = WORKER_FOUND_RUNNING,
-                                                  .pid = 42, .address = "172.30.0.7" });
-    step(&s, "found end", (struct worker_event) { .type = WORKER_EV_FOUND, .task_id = "end", .found = WORKER_FOUND_EXITED, .exit_code = 3 });
-    step(&s, "found stranger", (struct worker_event) { .type = WORKER_EV_FOUND, .task_id = "stranger", .found = WORKER_FOUND_RUNNING });
+    step(&s, "found run",
+         (struct worker_event) {
+             .type = WORKER_EV_FOUND, .task_id = "run", .found = WORKER_FOUND_RUNNING, .pid = 42, .address = "172.30.0.7" });
+    step(&s, "found end",
+         (struct worker_event) { .type = WORKER_EV_FOUND, .task_id = "end", .found = WORKER_FOUND_EXITED, .exit_code = 3 });
+    step(&s, "found stranger",
+         (struct worker_event) { .type = WORKER_EV_FOUND, .task_id = "stranger", .found = WORKER_FOUND_RUNNING });
     step(&s, "balancer up", (struct worker_event) { .type = WORKER_EV_TABLE_UP });
     step(&s, "recovered", (struct worker_event) { .type = WORKER_EV_RECOVERED });
     session_up(&s);
@@ -465,8 +473,9 @@ int main(int argc, char **argv)
 {
     trace_dir = argc > 1 ? argv[1] : ".";
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life),    cmocka_unit_test(test_failures), cmocka_unit_test(test_stopping), cmocka_unit_test(test_balancer_down),
-        cmocka_unit_test(test_restart), cmocka_unit_test(test_sessions), cmocka_unit_test(test_templates), cmocka_unit_test(test_leave),
+        cmocka_unit_test(test_life),          cmocka_unit_test(test_failures), cmocka_unit_test(test_stopping),
+        cmocka_unit_test(test_balancer_down), cmocka_unit_test(test_restart),  cmocka_unit_test(test_sessions),
+        cmocka_unit_test(test_templates),     cmocka_unit_test(test_leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

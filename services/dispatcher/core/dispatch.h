@@ -22,20 +22,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define DISPATCH_MISSED_BEATS 3            /* a node is DOWN after so many periods without a word */
-#define DISPATCH_GRACE_BEATS 6             /* the same for a node not heard of since this dispatcher began to lead */
+#define DISPATCH_MISSED_BEATS 3 /* a node is DOWN after so many periods without a word */
+#define DISPATCH_GRACE_BEATS 6  /* the same for a node not heard of since this dispatcher began to lead */
 #define DISPATCH_ORPHAN_NS (INT64_C(24) * 3600 * 1000000000) /* DOWN for so long: its tasks are ORPHANED */
-#define DISPATCH_REGISTER_WINDOW_MS 8000u  /* at most ..._MAX sessions are opened by a node in a window */
+#define DISPATCH_REGISTER_WINDOW_MS 8000u                    /* at most ..._MAX sessions are opened by a node in a window */
 #define DISPATCH_REGISTER_MAX 8u
 #define DISPATCH_SESSIONS_MAX 16384u
 #define DISPATCH_QUEUE_BYTES_MAX (1u << 20) /* reported, not yet in a commit */
-#define DISPATCH_ASKS_MAX 65536u           /* questions waiting for a commit */
-#define DISPATCH_REPORTS_MAX 4096u         /* in one message */
-#define DISPATCH_CHUNK_ITEMS 128u          /* assignments in one message of a complete list */
+#define DISPATCH_ASKS_MAX 65536u            /* questions waiting for a commit */
+#define DISPATCH_REPORTS_MAX 4096u          /* in one message */
+#define DISPATCH_CHUNK_ITEMS 128u           /* assignments in one message of a complete list */
 #define DISPATCH_CHUNK_BYTES (512u << 10)
 #define DISPATCH_SUBSCRIPTIONS_MAX 256u
 #define DISPATCH_SUBSCRIPTION_TASKS_MAX 4096u
-#define DISPATCH_RETRY_MS 500u             /* after a commit that failed */
+#define DISPATCH_RETRY_MS 500u /* after a commit that failed */
 #define DISPATCH_PEER_SIZE 192
 
 /* Where an answer goes: the shell's own bytes (a struct bus_sender), kept and given back unread. */

@@ -74,10 +74,10 @@ struct dispatch {
     bool ready;             /* the mirror is kept up to date */
     bool leader;
     uint64_t term;
-    uint64_t news_hash;     /* of heartbeat period and managers */
-    struct sw_idmap nodes;  /* -> struct dnode */
-    uint64_t next_ms;       /* no deadline of a node is before this */
-    uint64_t orphan_ms;     /* look for nodes long DOWN then */
+    uint64_t news_hash;    /* of heartbeat period and managers */
+    struct sw_idmap nodes; /* -> struct dnode */
+    uint64_t next_ms;      /* no deadline of a node is before this */
+    uint64_t orphan_ms;    /* look for nodes long DOWN then */
     struct dqueue gathering, flight;
     bool in_flight;
     uint64_t hold_ms; /* no commit before this */
@@ -113,14 +113,14 @@ void session_goodbye(struct dispatch *d, const struct dispatch_event *event);
 void session_send_failed(struct dispatch *d, const struct dispatch_event *event);
 /* The open session that the message names, else NULL after refusing it. */
 struct dnode *session_of(struct dispatch *d, const struct dispatch_event *event, const char *session);
-void session_sync(struct dispatch *d);                            /* after a snapshot or a change of leadership */
+void session_sync(struct dispatch *d); /* after a snapshot or a change of leadership */
 void session_node_changed(struct dispatch *d, const char *node_id);
-void session_news_all(struct dispatch *d);                        /* tells everybody, if period or managers changed */
+void session_news_all(struct dispatch *d); /* tells everybody, if period or managers changed */
 void session_tick(struct dispatch *d);
 
 /* assign.c */
 void assign_complete(struct dispatch *d, struct dnode *node);
-void assign_resync(struct dispatch *d, struct dnode *node);       /* incremental: the difference to what was sent */
+void assign_resync(struct dispatch *d, struct dnode *node); /* incremental: the difference to what was sent */
 struct assign_delta {
     struct sw_idmap nodes; /* node id -> struct assign_items, in scratch */
 };

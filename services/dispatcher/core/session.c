@@ -99,7 +99,8 @@ void session_request(struct dispatch *d, const struct dispatch_event *event)
 static size_t managers(struct dispatch *d, Swarm__ManagerAddress ***ret)
 {
     size_t count = 0;
-    Swarm__ManagerAddress **list = sw_scratch_alloc(&d->scratch, mirror_count(d->mirror, SWARM__TABLE__TABLE_NODE) * sizeof *list);
+    Swarm__ManagerAddress **list =
+        sw_scratch_alloc(&d->scratch, mirror_count(d->mirror, SWARM__TABLE__TABLE_NODE) * sizeof *list);
     const void *object = mirror_first(d->mirror, SWARM__TABLE__TABLE_NODE);
     for (; object != NULL; object = mirror_next(d->mirror, SWARM__TABLE__TABLE_NODE, object)) {
         const Swarm__Node *node = object;

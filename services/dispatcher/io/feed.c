@@ -90,7 +90,8 @@ static const struct bus_spec specs[] = {
     { &swarm__log_unsubscribe__descriptor, 0, 256, on_log_unsubscribe },
 };
 
-int feed_open(struct bus *bus, struct svc *svc, const char *run_dir, struct shell *shell, struct feed **ret_feed, struct sw_err *err)
+int feed_open(struct bus *bus, struct svc *svc, const char *run_dir, struct shell *shell, struct feed **ret_feed,
+              struct sw_err *err)
 {
     struct feed *feed = sw_alloc0(sizeof *feed);
     feed->shell = shell;

@@ -148,7 +148,8 @@ static void tell_failed(struct shell *shell, const struct failed *failed)
     if (failed->type == DISPATCH_COMMIT)
         shell_step(shell, (struct dispatch_event) { .type = DISPATCH_EV_COMMITTED, .err = &err });
     else
-        shell_step(shell, (struct dispatch_event) { .type = DISPATCH_EV_SEND_FAILED, .node_id = failed->node_id, .peer = &failed->peer });
+        shell_step(shell, (struct dispatch_event) {
+                              .type = DISPATCH_EV_SEND_FAILED, .node_id = failed->node_id, .peer = &failed->peer });
 }
 
 static int server_open(struct shell *shell, struct sw_err *err);
@@ -228,7 +229,8 @@ static int server_open(struct shell *shell, struct sw_err *err)
 /* ---- identity ---- */
 static int activate(struct shell *shell, Swarm__NodeIdentity *identity, struct sw_err *err)
 {
-    if (identity->curve_public.len != sizeof shell->keys.public_key || identity->curve_secret.len != sizeof shell->keys.secret_key) {
+    if (identity->curve_public.len != sizeof shell->keys.public_key ||
+        identity->curve_secret.len != sizeof shell->keys.secret_key) {
         sw_pb_free(identity);
         return sw_fail(err, SW_CORRUPT, "identity: a key has the wrong size");
     }
@@ -283,17 +285,20 @@ static void metrics_init(struct shell *shell)
     struct metrics *to = &shell->metrics;
     to->sessions = svc_metric(m, SVC_GAUGE, "swarm_dispatcher_sessions", "", "Agents with an open session.");
     to->subscriptions = svc_metric(m, SVC_GAUGE, "swarm_dispatcher_log_subscriptions", "", "Logs being relayed.");
-    to->queued = svc_metric(m, SVC_GAUGE, "swarm_dispatcher_queued_statuses", "", "Statuses waiting for the commit in flight to end.");
+    to->queued =
+        svc_metric(m, SVC_GAUGE, "swarm_dispatcher_queued_statuses", "", "Statuses waiting for the commit in flight to end.");
     to->waiting = svc_metric(m, SVC_GAUGE, "swarm_dispatcher_waiting_questions", "", "Questions of agents waiting for a commit.");
     to->leader = svc_metric(m, SVC_GAUGE, "swarm_dispatcher_leader", "", "1 if commits from here are accepted.");
     to->feed = svc_metric(m, SVC_GAUGE, "swarm_dispatcher_feed_up", "", "1 if the mirror of the store is kept up to date.");
     to->commits = svc_metric(m, SVC_COUNTER, "swarm_dispatcher_commits_total", "", "Batches of statuses committed.");
     to->commit_failures = svc_metric(m, SVC_COUNTER, "swarm_dispatcher_commit_failures_total", "", "Batches refused or lost.");
-    to->statuses = svc_metric(m, SVC_COUNTER, "swarm_dispatcher_statuses_committed_total", "", "Task and node statuses committed.");
+    to->statuses =
+        svc_metric(m, SVC_COUNTER, "swarm_dispatcher_statuses_committed_total", "", "Task and node statuses committed.");
     to->assignments = svc_metric(m, SVC_COUNTER, "swarm_dispatcher_assignments_sent_total", "", "Assignments and removals sent.");
     to->opened = svc_metric(m, SVC_COUNTER, "swarm_dispatcher_sessions_opened_total", "", "Sessions opened.");
     to->heartbeats = svc_metric(m, SVC_COUNTER, "swarm_dispatcher_heartbeats_total", "", "Heartbeats answered.");
-    to->failures = svc_metric(m, SVC_COUNTER, "swarm_dispatcher_heartbeat_failures_total", "", "Nodes declared down for silence.");
+    to->failures =
+        svc_metric(m, SVC_COUNTER, "swarm_dispatcher_heartbeat_failures_total", "", "Nodes declared down for silence.");
     to->commit_seconds = svc_histogram(m, "swarm_dispatcher_commit_seconds", "Time from a commit's request to its answer.");
 }
 

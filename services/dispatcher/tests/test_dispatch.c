@@ -56,12 +56,13 @@ static void print_batch(struct scene *s, const Swarm__StoreBatch *batch)
     for (size_t i = 0; i < batch->n_txns; i++) {
         const Swarm__StoreAction *action = batch->txns[i]->actions[0];
         sw_buf_addf(&s->out, "\n        %s ", action->id);
-        void *record = sw_pb_unpack(store_table_of(action->table)->type, action->record.data, action->record.len, STORE_RECORD_MAX, NULL);
+        void *record =
+            sw_pb_unpack(store_table_of(action->table)->type, action->record.data, action->record.len, STORE_RECORD_MAX, NULL);
         assert_non_null(record);
         if (action->kind == SWARM__ACTION_KIND__ACTION_TASK_STATUS) {
             const Swarm__TaskStatus *status = ((const Swarm__Task *)record)->status;
-            sw_buf_addf(&s->out, "task status %s err='%s' by=%s", sw_task_state_name(status->state), status->err ? status->err : "",
-                        status->applied_by);
+            sw_buf_addf(&s->out, "task status %s err='%s' by=%s", sw_task_state_name(status->state),
+                        status->err ? status->err : "", status->applied_by);
         } else {
             const Swarm__Node *node = record;
             sw_buf_addf(&s->out, "node status %s '%s' addr=%s%s", sw_node_state_name(node->status->state), node->status->message,
@@ -89,8 +90,8 @@ static void print_body(struct scene *s, const void *body)
                     (long long)(news->heartbeat_ns / 1000000), news->n_managers);
     } else if (type == &swarm__log_message__descriptor) {
         const Swarm__LogMessage *log = body;
-        sw_buf_addf(&s->out, "LogMessage %llu task=%s node=%s entries=%zu%s%s", (unsigned long long)log->subscription, log->task_id,
-                    log->node_id != NULL ? log->node_id : "-", log->n_entries, log->end ? " end: " : "",
+        sw_buf_addf(&s->out, "LogMessage %llu task=%s node=%s entries=%zu%s%s", (unsigned long long)log->subscription,
+                    log->task_id, log->node_id != NULL ? log->node_id : "-", log->n_entries, log->end ? " end: " : "",
                     log->error != NULL ? log->error : "");
     } else if (type == &swarm__log_subscribe__descriptor) {
         const Swarm__LogSubscribe *log = body;
@@ -113,7 +114,8 @@ static void print_effect(struct scene *s, const struct dispatch_effect *effect)
     if (effect->type == DISPATCH_NOTE)
         sw_buf_addf(&s->out, "%s: ", effect->node_id);
     if (effect->text != NULL)
-        sw_buf_addf(&s->out, "%s%s%s", effect->text, effect->code != 0 ? " " : "", effect->code != 0 ? sw_code_name((int)effect->code) : "");
+        sw_buf_addf(&s->out, "%s%s%s", effect->text, effect->code != 0 ? " " : "",
+                    effect->code != 0 ? sw_code_name((int)effect->code) : "");
     if (effect->message != NULL) {
         /* what is sent must be whole: it is packed and parsed as a peer would */
         SW_AUTO_BUF buf = { 0 };
@@ -233,7 +235,8 @@ static void snapshot(struct scene *s, bool leader, ...)
     chunk.leader = leader;
     chunk.done = true;
     chunk.objects = list;
-    step(s, leader ? "snapshot, leader" : "snapshot, not leader", (struct dispatch_event) { .type = DISPATCH_EV_SNAPSHOT, .body = &chunk });
+    step(s, leader ? "snapshot, leader" : "snapshot, not leader",
+         (struct dispatch_event) { .type = DISPATCH_EV_SNAPSHOT, .body = &chunk });
     for (size_t i = 0; i < chunk.n_objects; i++)
         free(objects[i].record.data);
 }
@@ -263,14 +266,16 @@ static void change(struct scene *s, const char *what, Swarm__Table table, const 
 
 static void put_task(struct scene *s, const char *id, const char *node, Swarm__TaskState state, Swarm__TaskState desired)
 {
-    SW_AUTO(sw_free) char *what = sw_strf("feed: task %s on %s %s, wanted %s", id, node, sw_task_state_name(state), sw_task_state_name(desired));
+    SW_AUTO(sw_free)
+    char *what = sw_strf("feed: task %s on %s %s, wanted %s", id, node, sw_task_state_name(state), sw_task_state_name(desired));
     change(s, what, SWARM__TABLE__TABLE_TASK, id, task_new(id, node, state, desired));
 }
 
 /* manager-raft's part: the batch is applied, its changes come by the feed, then the answer. */
 static void committed(struct scene *s)
 {
-    SW_AUTO(sw_pb_free) Swarm__StoreBatch *batch = sw_pb_unpack(&swarm__store_batch__descriptor, s->batch.data, s->batch.len, 1u << 24, NULL);
+    SW_AUTO(sw_pb_free)
+    Swarm__StoreBatch *batch = sw_pb_unpack(&swarm__store_batch__descriptor, s->batch.data, s->batch.len, 1u << 24, NULL);
     assert_non_null(batch);
     for (size_t i = 0; i < batch->n_txns; i++) {
         const Swarm__StoreAction *action = batch->txns[i]->actions[0];
@@ -278,7 +283,8 @@ static void committed(struct scene *s)
         if (stored == NULL)
             continue;
         void *object = sw_pb_clone(stored);
-        void *record = sw_pb_unpack(store_table_of(action->table)->type, action->record.data, action->record.len, STORE_RECORD_MAX, NULL);
+        void *record =
+            sw_pb_unpack(store_table_of(action->table)->type, action->record.data, action->record.len, STORE_RECORD_MAX, NULL);
         if (action->table == SWARM__TABLE__TABLE_TASK) {
             sw_pb_free(((Swarm__Task *)object)->status);
             ((Swarm__Task *)object)->status = sw_pb_clone(((Swarm__Task *)record)->status);
@@ -324,7 +330,8 @@ static void heartbeat(struct scene *s, const char *node, char *session_id)
     ask(s, DISPATCH_EV_HEARTBEAT, node, &beat, "Heartbeat");
 }
 
-static void report(struct scene *s, const char *node, char *session_id, const char *task_id, Swarm__TaskState state, const char *why)
+static void report(struct scene *s, const char *node, char *session_id, const char *task_id, Swarm__TaskState state,
+                   const char *why)
 {
     Swarm__TaskStatus status = SWARM__TASK_STATUS__INIT;
     status.has_state = true;
@@ -384,8 +391,8 @@ static void test_session(void **state)
     struct scene s;
     scene_begin(&s);
     session(&s, "n1"); /* no store yet */
-    snapshot(&s, true, SWARM__TABLE__TABLE_CLUSTER, cluster_new(), NODE, node_new("n1", UNKNOWN), NODE, node_new("n2", READY), TASK,
-             task_new("t1", "n1", T(ASSIGNED), T(RUNNING)), TASK, task_new("t2", "n1", T(PENDING), T(RUNNING)), -1);
+    snapshot(&s, true, SWARM__TABLE__TABLE_CLUSTER, cluster_new(), NODE, node_new("n1", UNKNOWN), NODE, node_new("n2", READY),
+             TASK, task_new("t1", "n1", T(ASSIGNED), T(RUNNING)), TASK, task_new("t2", "n1", T(PENDING), T(RUNNING)), -1);
     session(&s, "n9");
     session(&s, "n1");
     committed(&s);
@@ -473,18 +480,18 @@ static void test_reports(void **state)
     committed(&s);
     char id[64];
     strcpy(id, s.session);
-    report(&s, "n1", id, "t1", T(PREPARING), NULL);       /* nothing in flight: at once */
-    report(&s, "n1", id, "t1", T(STARTING), NULL);        /* waits */
-    report(&s, "n1", id, "t2", T(REJECTED), "no image");  /* goes with it */
-    report(&s, "n1", id, "t1", T(RUNNING), NULL);         /* replaces */
+    report(&s, "n1", id, "t1", T(PREPARING), NULL);      /* nothing in flight: at once */
+    report(&s, "n1", id, "t1", T(STARTING), NULL);       /* waits */
+    report(&s, "n1", id, "t2", T(REJECTED), "no image"); /* goes with it */
+    report(&s, "n1", id, "t1", T(RUNNING), NULL);        /* replaces */
     committed(&s);
     committed(&s);
-    report(&s, "n1", id, "t1", T(RUNNING), NULL);   /* known */
-    report(&s, "n1", id, "t1", T(STARTING), NULL);  /* backwards */
-    report(&s, "n1", id, "t9", T(RUNNING), NULL);   /* unknown */
-    report(&s, "n1", id, "t3", T(RUNNING), NULL);   /* another's */
-    report(&s, "n1", id, "t1", T(ORPHANED), NULL);  /* not an agent's */
-    report(&s, "n1", (char *)(uintptr_t)"stale", "t1", T(RUNNING), NULL);
+    report(&s, "n1", id, "t1", T(RUNNING), NULL);  /* known */
+    report(&s, "n1", id, "t1", T(STARTING), NULL); /* backwards */
+    report(&s, "n1", id, "t9", T(RUNNING), NULL);  /* unknown */
+    report(&s, "n1", id, "t3", T(RUNNING), NULL);  /* another's */
+    report(&s, "n1", id, "t1", T(ORPHANED), NULL); /* not an agent's */
+    report(&s, "n1", (char *)(uintptr_t) "stale", "t1", T(RUNNING), NULL);
     report(&s, "n1", id, "t1", T(FAILED), "exit 1");
     commit_failed(&s);
     report(&s, "n1", id, "t1", T(FAILED), "exit 1"); /* held back a moment */
@@ -504,7 +511,7 @@ static void test_logs(void **state)
              task_new("t3", "n2", T(RUNNING), T(RUNNING)), -1);
     session(&s, "n1");
     committed(&s);
-    char *ids[] = { (char *)(uintptr_t)"t2", (char *)(uintptr_t)"t3", (char *)(uintptr_t)"t1", (char *)(uintptr_t)"t8" };
+    char *ids[] = { (char *)(uintptr_t) "t2", (char *)(uintptr_t) "t3", (char *)(uintptr_t) "t1", (char *)(uintptr_t) "t8" };
     Swarm__LogSubscribe subscribe = SWARM__LOG_SUBSCRIBE__INIT;
     subscribe.subscription = 5;
     subscribe.task_ids = ids;
