@@ -43,6 +43,14 @@ static void store_entries(struct raft *raft, const struct raft_msg *msg)
     }
 }
 
+/* A message that begins in what is committed must agree with it: every correct leader's does (leader completeness). */
+static bool contradicts(const struct raft *raft, const struct raft_msg *msg)
+{
+    uint64_t ours = 0, past = raft->commit - msg->log_index;
+    uint64_t theirs = past == 0 ? msg->log_term : msg->entries[past - 1].term;
+    return !raft_tail_term(&raft->tail, raft->commit, &ours) || ours != theirs;
+}
+
 void raft_on_append(struct raft *raft, const struct raft_msg *msg)
 {
     heard_leader(raft, msg);
@@ -58,6 +66,8 @@ void raft_on_append(struct raft *raft, const struct raft_msg *msg)
         reject_append(raft, msg);
         return;
     }
+    if (committed && contradicts(raft, msg))
+        return;
     store_entries(raft, msg);
     uint64_t last_new = msg->log_index + msg->entry_count;
     raft_commit_to(raft, msg->commit < last_new ? msg->commit : last_new);
