@@ -101,8 +101,8 @@ static json_t *follow(struct run *run, const struct operand *at, json_t *value, 
             value = json_incref(value);
         else if (json_is_null(from))
             return wrong(run, at, "nil pointer evaluating interface {}.%.60s", name);
-        else if (json_is_object(from) && (template_listed(run->options->maps, holder) ||
-                                          template_listed(run->options->optional, name)))
+        else if (json_is_object(from) &&
+                 (template_listed(run->options->maps, holder) || template_listed(run->options->optional, name)))
             value = json_null();
         else
             return wrong(run, at, "can't evaluate field %.60s in type %s", name, type_word(from));
@@ -123,7 +123,7 @@ static int variable_push(struct run *run, const char *name, json_t *value)
 {
     if (run->var_count >= VARS_MAX)
         return limit(run, "too many variables", VARS_MAX);
-    run->vars[run->var_count++] = (struct variable){ name, json_incref(value) };
+    run->vars[run->var_count++] = (struct variable) { name, json_incref(value) };
     return 0;
 }
 
@@ -304,8 +304,7 @@ static int range_object(struct run *run, const struct node *node, json_t *object
     size_t at = 0;
     const char *key;
     json_t *value;
-    json_object_foreach(object, key, value)
-        keys[at++] = key;
+    json_object_foreach(object, key, value) keys[at++] = key;
     qsort(keys, count, sizeof *keys, compare_keys);
     for (size_t i = 0; i < count && run->jump != JUMP_BREAK; i++) {
         json_auto_t *name = json_string(keys[i]);
@@ -413,7 +412,7 @@ int template_run(const struct template *template, json_t *data, struct sw_buf *o
 {
     struct run run = { .options = template->options, .out = out, .out_start = out->len, .line = 1, .err = err };
     run.out_max = run.options->output_max != 0 ? run.options->output_max : TEMPLATE_OUTPUT_MAX;
-    run.vars[run.var_count++] = (struct variable){ "$", json_incref(data) };
+    run.vars[run.var_count++] = (struct variable) { "$", json_incref(data) };
     int rc = run_nodes(&run, template->nodes, data);
     variable_pop(&run, 0);
     return rc;

@@ -350,7 +350,7 @@ static const char *take_int(const char *at, int *ret)
 
 static const char *take_verb(const char *at, struct verb *ret)
 {
-    *ret = (struct verb){ .precision = -1 };
+    *ret = (struct verb) { .precision = -1 };
     for (;; at++) {
         if (*at == '-')
             ret->left = true;
@@ -671,11 +671,30 @@ template_builtin_fn *template_func_builtin(const char *name)
         const char *name;
         template_builtin_fn *call;
     } table[] = {
-        { "eq", fn_eq },       { "ne", fn_ne },         { "lt", fn_lt },         { "le", fn_le },       { "gt", fn_gt },
-        { "ge", fn_ge },       { "not", fn_not },       { "len", fn_len },       { "index", fn_index }, { "slice", fn_slice },
-        { "print", fn_print }, { "println", fn_println }, { "printf", fn_printf }, { "json", fn_json },   { "join", fn_join },
-        { "split", fn_split }, { "lower", fn_lower },   { "upper", fn_upper },   { "title", fn_title }, { "pad", fn_pad },
-        { "html", fn_html },   { "js", fn_js },         { "urlquery", fn_urlquery }, { "truncate", fn_truncate },
+        { "eq", fn_eq },
+        { "ne", fn_ne },
+        { "lt", fn_lt },
+        { "le", fn_le },
+        { "gt", fn_gt },
+        { "ge", fn_ge },
+        { "not", fn_not },
+        { "len", fn_len },
+        { "index", fn_index },
+        { "slice", fn_slice },
+        { "print", fn_print },
+        { "println", fn_println },
+        { "printf", fn_printf },
+        { "json", fn_json },
+        { "join", fn_join },
+        { "split", fn_split },
+        { "lower", fn_lower },
+        { "upper", fn_upper },
+        { "title", fn_title },
+        { "pad", fn_pad },
+        { "html", fn_html },
+        { "js", fn_js },
+        { "urlquery", fn_urlquery },
+        { "truncate", fn_truncate },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (strcmp(table[i].name, name) == 0)

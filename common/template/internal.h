@@ -13,12 +13,12 @@ enum operand_kind { OP_DOT, OP_FIELD, OP_VARIABLE, OP_FUNC, OP_CONST, OP_PAREN }
 /* One word of a command; chain is the ".A.B" behind it. */
 struct operand {
     enum operand_kind kind;
-    char *name;      /* variable (with $) or function */
+    char *name; /* variable (with $) or function */
     char **chain;
     size_t chain_count;
-    json_t *value;   /* OP_CONST */
+    json_t *value;     /* OP_CONST */
     struct pipe *pipe; /* OP_PAREN */
-    char *source;    /* as typed, for errors */
+    char *source;      /* as typed, for errors */
     unsigned column;
     struct operand *next;
 };
@@ -48,7 +48,8 @@ struct node {
     struct node *next;
 };
 
-struct template {
+struct template
+{
     struct node *nodes;
     const struct template_options *options;
 };

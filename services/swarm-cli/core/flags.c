@@ -119,7 +119,8 @@ static void add_usage(const struct flags_usage *usage, struct sw_buf *out)
                 usage->args[0] != '\0' ? " " : "", usage->args);
 }
 
-__attribute__((format(printf, 3, 4))) static enum flags_result refuse(struct parse *p, enum flags_result result, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static enum flags_result refuse(struct parse *p, enum flags_result result, const char *fmt,
+                                                                      ...)
 {
     char text[SW_ERR_TEXT_MAX + 512];
     va_list args;
@@ -156,7 +157,8 @@ static enum flags_result store(struct parse *p, int at, const char *value)
     int rc = values->count < FLAGS_VALUES_MAX ? check_value(spec, value, &why)
                                               : sw_fail(&why, SW_LIMIT, "given more than %d times", FLAGS_VALUES_MAX);
     if (rc < 0 && spec->letter != '\0')
-        return refuse(p, FLAGS_USAGE, "invalid argument \"%.300s\" for \"-%c, --%s\" flag: %s", value, spec->letter, spec->name, why.text);
+        return refuse(p, FLAGS_USAGE, "invalid argument \"%.300s\" for \"-%c, --%s\" flag: %s", value, spec->letter, spec->name,
+                      why.text);
     if (rc < 0)
         return refuse(p, FLAGS_USAGE, "invalid argument \"%.300s\" for \"--%s\" flag: %s", value, spec->name, why.text);
     values->values = sw_realloc_array(values->values, values->count + 1, sizeof *values->values);
@@ -256,7 +258,7 @@ static enum flags_result parse_all(struct parse *p, int argc, char **argv)
 enum flags_result flags_parse(const struct flags_usage *usage, int argc, char **argv, struct flags *ret, struct sw_buf *err)
 {
     assert(usage->spec_count <= FLAGS_MAX);
-    *ret = (struct flags){ .specs = usage->specs, .spec_count = usage->spec_count };
+    *ret = (struct flags) { .specs = usage->specs, .spec_count = usage->spec_count };
     ret->args = sw_alloc0(((size_t)argc + 1) * sizeof *ret->args);
     struct parse p = { usage, ret, err };
     return parse_all(&p, argc, argv);
@@ -267,7 +269,7 @@ void flags_deinit(struct flags *flags)
     for (size_t i = 0; i < flags->spec_count; i++)
         free(flags->values[i].values);
     free(flags->args);
-    *flags = (struct flags){ 0 };
+    *flags = (struct flags) { 0 };
 }
 
 /* ---- help ---- */

@@ -25,11 +25,11 @@
 enum flag_type {
     FLAG_BOOL,
     FLAG_STRING,
-    FLAG_LIST,     /* repeatable, commas kept */
+    FLAG_LIST, /* repeatable, commas kept */
     FLAG_INT,
     FLAG_UINT,
     FLAG_UINT32,
-    FLAG_FLOAT,    /* 0.25; kept as text, read by flags_ppm() */
+    FLAG_FLOAT, /* 0.25; kept as text, read by flags_ppm() */
     FLAG_DURATION,
     FLAG_BYTES,
     FLAG_CPUS,
@@ -66,10 +66,10 @@ struct flags {
 struct flags_usage {
     const char *program; /* "swarm-cli" */
     const char *words;
-    const char *args;    /* "IMAGE [COMMAND] [ARG...]" */
+    const char *args; /* "IMAGE [COMMAND] [ARG...]" */
     int args_min;
-    int args_max;        /* -1 = any number */
-    bool stop_at_arg;    /* everything behind the first argument belongs to it */
+    int args_max;     /* -1 = any number */
+    bool stop_at_arg; /* everything behind the first argument belongs to it */
     const char *summary;
     const struct flag *specs;
     size_t spec_count;
@@ -83,11 +83,11 @@ void flags_help(const struct flags_usage *usage, struct sw_buf *out);
 /* Asking for a name that is not in the table is a bug (asserts). */
 bool flags_typed(const struct flags *flags, const char *name);
 bool flags_known(const struct flags *flags, const char *name);
-bool flags_bool(const struct flags *flags, const char *name);              /* false when not typed */
-const char *flags_str(const struct flags *flags, const char *name);        /* the last value; the fallback, else "" */
+bool flags_bool(const struct flags *flags, const char *name);       /* false when not typed */
+const char *flags_str(const struct flags *flags, const char *name); /* the last value; the fallback, else "" */
 const struct flag_values *flags_list(const struct flags *flags, const char *name);
 uint64_t flags_u64(const struct flags *flags, const char *name);
-int64_t flags_i64(const struct flags *flags, const char *name);            /* ints, durations (ns), bytes, nano-CPUs */
-uint32_t flags_ppm(const struct flags *flags, const char *name);           /* a ratio of 0 to 1 in millionths */
+int64_t flags_i64(const struct flags *flags, const char *name);  /* ints, durations (ns), bytes, nano-CPUs */
+uint32_t flags_ppm(const struct flags *flags, const char *name); /* a ratio of 0 to 1 in millionths */
 
 #endif

@@ -7,13 +7,77 @@
 #include <string.h>
 
 const char *const objects_optional[] = {
-    "PreviousSpec", "UpdateStatus", "ManagerStatus", "Labels", "Command", "Args", "Hostname", "Env", "Dir", "User", "Groups", "TTY",
-    "Init", "ReadOnly", "Mounts", "StopSignal", "StopGracePeriod", "Hosts", "Sysctls", "CapabilityAdd", "CapabilityDrop", "Ulimits",
-    "Resources", "Limits", "Reservations", "NanoCPUs", "MemoryBytes", "Pids", "RestartPolicy", "Condition", "Delay", "MaxAttempts",
-    "Window", "Placement", "Constraints", "Preferences", "MaxReplicas", "Platforms", "Networks", "ForceUpdate", "Replicated",
-    "Global", "UpdateConfig", "RollbackConfig", "EndpointSpec", "Ports", "VirtualIPs", "PublishedPort", "Message", "Err", "Addr",
-    "ContainerStatus", "PortStatus", "Slot", "NodeID", "Name", "Source", "StartedAt", "CompletedAt", "Engine", "EngineVersion",
-    "OomScoreAdj", "Secrets", "Configs", "NetworksAttachments", "ReadOnly", "Description", "Healthcheck", "LogDriver", "Error", NULL,
+    "PreviousSpec",
+    "UpdateStatus",
+    "ManagerStatus",
+    "Labels",
+    "Command",
+    "Args",
+    "Hostname",
+    "Env",
+    "Dir",
+    "User",
+    "Groups",
+    "TTY",
+    "Init",
+    "ReadOnly",
+    "Mounts",
+    "StopSignal",
+    "StopGracePeriod",
+    "Hosts",
+    "Sysctls",
+    "CapabilityAdd",
+    "CapabilityDrop",
+    "Ulimits",
+    "Resources",
+    "Limits",
+    "Reservations",
+    "NanoCPUs",
+    "MemoryBytes",
+    "Pids",
+    "RestartPolicy",
+    "Condition",
+    "Delay",
+    "MaxAttempts",
+    "Window",
+    "Placement",
+    "Constraints",
+    "Preferences",
+    "MaxReplicas",
+    "Platforms",
+    "Networks",
+    "ForceUpdate",
+    "Replicated",
+    "Global",
+    "UpdateConfig",
+    "RollbackConfig",
+    "EndpointSpec",
+    "Ports",
+    "VirtualIPs",
+    "PublishedPort",
+    "Message",
+    "Err",
+    "Addr",
+    "ContainerStatus",
+    "PortStatus",
+    "Slot",
+    "NodeID",
+    "Name",
+    "Source",
+    "StartedAt",
+    "CompletedAt",
+    "Engine",
+    "EngineVersion",
+    "OomScoreAdj",
+    "Secrets",
+    "Configs",
+    "NetworksAttachments",
+    "ReadOnly",
+    "Description",
+    "Healthcheck",
+    "LogDriver",
+    "Error",
+    NULL,
 };
 const char *const objects_maps[] = { "Labels", "Sysctls", "Options", "DriverOpts", NULL };
 
@@ -100,7 +164,8 @@ void objects_time(int64_t ns, char *ret, size_t size)
         for (size_t len = strlen(fraction); len > 1 && fraction[len - 1] == '0'; len--)
             fraction[len - 1] = '\0';
     }
-    (void)snprintf(ret, size, "%04d-%02d-%02dT%02d:%02d:%02d%sZ", year, month, day, rest / 3600, rest / 60 % 60, rest % 60, fraction);
+    (void)snprintf(ret, size, "%04d-%02d-%02dT%02d:%02d:%02d%sZ", year, month, day, rest / 3600, rest / 60 % 60, rest % 60,
+                   fraction);
 }
 
 static void when(json_t *object, const char *key, int64_t ns)
@@ -346,16 +411,17 @@ static json_t *endpoint(const Swarm__Endpoint *from)
     part(object, "Ports", ports(from->ports, from->n_ports));
     json_t *addresses = json_array();
     for (size_t i = 0; i < from->n_virtual_ips; i++)
-        json_array_append_new(addresses, json_pack("{s:s,s:s}", "NetworkID", from->virtual_ips[i]->network_id, "Addr",
-                                                   from->virtual_ips[i]->addr));
+        json_array_append_new(
+            addresses, json_pack("{s:s,s:s}", "NetworkID", from->virtual_ips[i]->network_id, "Addr", from->virtual_ips[i]->addr));
     part(object, "VirtualIPs", addresses);
     return object;
 }
 
 static json_t *update_status(const Swarm__UpdateStatus *from)
 {
-    static const char *const words[] = { "", "updating", "paused", "completed", "rollback_started", "rollback_paused",
-                                         "rollback_completed" };
+    static const char *const words[] = {
+        "", "updating", "paused", "completed", "rollback_started", "rollback_paused", "rollback_completed"
+    };
     json_t *object = json_object();
     text(object, "State", WORD(words, from->state));
     if (from->has_started_ns)

@@ -233,14 +233,14 @@ void pretty_node(const json_t *node, struct sw_buf *out)
 static void info_cluster(const json_t *cluster, struct sw_buf *out)
 {
     char text[64];
-    sw_buf_addf(out, "  Orchestration:\n   Task History Retention Limit: %lld\n",
+    sw_buf_addf(out, " Orchestration:\n  Task History Retention Limit: %lld\n",
                 (long long)json_integer_value(at(cluster, "Spec.Orchestration.TaskHistoryRetentionLimit")));
-    sw_buf_addf(out, "  Raft:\n   Term: %lld\n   Index: %lld\n", (long long)json_integer_value(at(cluster, "Raft.Term")),
+    sw_buf_addf(out, " Raft:\n  Term: %lld\n  Index: %lld\n", (long long)json_integer_value(at(cluster, "Raft.Term")),
                 (long long)json_integer_value(at(cluster, "Raft.Index")));
     sw_format_human_duration(json_integer_value(at(cluster, "Spec.Dispatcher.HeartbeatPeriod")), text, sizeof text);
-    sw_buf_addf(out, "  Dispatcher:\n   Heartbeat Period: %s\n", text);
+    sw_buf_addf(out, " Dispatcher:\n  Heartbeat Period: %s\n", text);
     sw_format_human_duration(json_integer_value(at(cluster, "Spec.CAConfig.NodeCertExpiry")), text, sizeof text);
-    sw_buf_addf(out, "  CA Configuration:\n   Expiry Duration: %s\n", text);
+    sw_buf_addf(out, " CA Configuration:\n  Expiry Duration: %s\n", text);
 }
 
 void pretty_info(const json_t *info, struct sw_buf *out)

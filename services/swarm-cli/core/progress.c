@@ -14,7 +14,7 @@
 
 void progress_init(struct progress *progress, const char *service_id, bool terminal, unsigned width, bool quiet)
 {
-    *progress = (struct progress){ .terminal = terminal, .width = width, .quiet = quiet, .monitor_ms = MONITOR_DEFAULT_MS };
+    *progress = (struct progress) { .terminal = terminal, .width = width, .quiet = quiet, .monitor_ms = MONITOR_DEFAULT_MS };
     (void)snprintf(progress->service_id, sizeof progress->service_id, "%s", service_id);
 }
 
@@ -71,9 +71,9 @@ static const struct {
     Swarm__TaskState state;
     unsigned step;
 } steps[] = {
-    { SWARM__TASK_STATE__TASK_NEW, 1 },       { SWARM__TASK_STATE__TASK_PENDING, 3 },  { SWARM__TASK_STATE__TASK_ASSIGNED, 4 },
-    { SWARM__TASK_STATE__TASK_ACCEPTED, 5 },  { SWARM__TASK_STATE__TASK_PREPARING, 6 }, { SWARM__TASK_STATE__TASK_READY, 7 },
-    { SWARM__TASK_STATE__TASK_STARTING, 8 },  { SWARM__TASK_STATE__TASK_RUNNING, 9 },
+    { SWARM__TASK_STATE__TASK_NEW, 1 },      { SWARM__TASK_STATE__TASK_PENDING, 3 },   { SWARM__TASK_STATE__TASK_ASSIGNED, 4 },
+    { SWARM__TASK_STATE__TASK_ACCEPTED, 5 }, { SWARM__TASK_STATE__TASK_PREPARING, 6 }, { SWARM__TASK_STATE__TASK_READY, 7 },
+    { SWARM__TASK_STATE__TASK_STARTING, 8 }, { SWARM__TASK_STATE__TASK_RUNNING, 9 },
 };
 
 static unsigned step_of(Swarm__TaskState state)
@@ -178,7 +178,7 @@ static void update_lines(struct progress *progress, const Swarm__ServiceWatchEve
     qsort(shown, count, sizeof *shown, compare_slots);
     for (size_t i = 0; i < wanted; i++) {
         struct progress_line *line = &progress->lines[progress->line_count++];
-        *line = (struct progress_line){ .label = "" };
+        *line = (struct progress_line) { .label = "" };
         if (global && i < count && shown[i]->node_id != NULL)
             (void)snprintf(line->label, sizeof line->label, "%.12s", shown[i]->node_id);
         else

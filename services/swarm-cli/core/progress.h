@@ -29,20 +29,20 @@ struct progress_line {
 struct progress {
     bool terminal;
     bool quiet;
-    unsigned width;              /* of the terminal; a bar is drawn when it is over 110 */
+    unsigned width; /* of the terminal; a bar is drawn when it is over 110 */
     bool converged;
     bool rolling_back;
     uint64_t converged_ms;
     uint64_t monitor_ms;
     char service_id[32];
-    char last[256];              /* shown after the end: how a rollback went */
-    char failure[256];           /* PROGRESS_FAILED: the reason */
+    char last[256];    /* shown after the end: how a rollback went */
+    char failure[256]; /* PROGRESS_FAILED: the reason */
     char overall[96];
     char verify[128];
     struct progress_line lines[PROGRESS_SLOTS_MAX];
     size_t line_count;
-    size_t drawn;                /* lines on the terminal now */
-    bool slots_shown;            /* plain output: the per-task lines were printed */
+    size_t drawn;     /* lines on the terminal now */
+    bool slots_shown; /* plain output: the per-task lines were printed */
 };
 
 void progress_init(struct progress *progress, const char *service_id, bool terminal, unsigned width, bool quiet);

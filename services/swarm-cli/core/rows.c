@@ -52,7 +52,8 @@ char *rows_image_name(const char *image)
     for (const char *p = image; p < image + len; p++)
         if (*p == '/')
             last = p + 1;
-    bool tagged = last < image + len && memchr(last > image ? last : image, ':', (size_t)(image + len - (last > image ? last : image))) != NULL;
+    bool tagged = last < image + len &&
+                  memchr(last > image ? last : image, ':', (size_t)(image + len - (last > image ? last : image))) != NULL;
     return tagged ? sw_strf("%.*s", (int)len, image) : sw_strdup(image);
 }
 
@@ -75,8 +76,8 @@ static void add_run(struct sw_buf *out, const Swarm__PortConfig *first, const Sw
     if (first == last)
         sw_buf_addf(out, "*:%u->%u/%s", first->published_port, first->target_port, sw_protocol_name(first->protocol));
     else
-        sw_buf_addf(out, "*:%u-%u->%u-%u/%s", first->published_port, last->published_port, first->target_port,
-                    last->target_port, sw_protocol_name(first->protocol));
+        sw_buf_addf(out, "*:%u-%u->%u-%u/%s", first->published_port, last->published_port, first->target_port, last->target_port,
+                    sw_protocol_name(first->protocol));
 }
 
 char *rows_ports(Swarm__PortConfig *const *ports, size_t count, Swarm__PublishMode mode)
@@ -118,7 +119,8 @@ static void put_replicas(json_t *row, const Swarm__ServiceListReply *reply, cons
     int len = snprintf(text, sizeof text, "%llu/%llu", count != NULL ? (unsigned long long)count->running : 0ULL,
                        count != NULL ? (unsigned long long)count->desired : 0ULL);
     if (placement != NULL && placement->max_replicas > 0)
-        (void)snprintf(text + len, sizeof text - (size_t)len, " (max %llu per node)", (unsigned long long)placement->max_replicas);
+        (void)snprintf(text + len, sizeof text - (size_t)len, " (max %llu per node)",
+                       (unsigned long long)placement->max_replicas);
     put(row, "Replicas", text);
 }
 
@@ -218,8 +220,8 @@ static json_t *task_row(const struct named *named, bool older, Swarm__Node *cons
     const Swarm__Task *task = named->task;
     json_t *row = json_object();
     SW_AUTO(sw_free) char *name = sw_strf("%s%s", older ? " \\_ " : "", named->name);
-    SW_AUTO(sw_free) char *image = options->no_trunc ? sw_strdup(task->spec->container->image)
-                                                     : rows_image_name(task->spec->container->image);
+    SW_AUTO(sw_free)
+    char *image = options->no_trunc ? sw_strdup(task->spec->container->image) : rows_image_name(task->spec->container->image);
     SW_AUTO(sw_free) char *ports = NULL;
     if (task->status->state <= SWARM__TASK_STATE__TASK_RUNNING)
         ports = rows_ports(task->status->host_ports, task->status->n_host_ports, SWARM__PUBLISH_MODE__PUBLISH_HOST);
@@ -240,7 +242,7 @@ json_t *rows_tasks(Swarm__Task *const *tasks, size_t count, Swarm__Node *const *
     json_t *rows = json_array();
     struct named *sorted = sw_alloc0((count + 1) * sizeof *sorted);
     for (size_t i = 0; i < count; i++)
-        sorted[i] = (struct named){ tasks[i], name_of(tasks[i], options->no_resolve) };
+        sorted[i] = (struct named) { tasks[i], name_of(tasks[i], options->no_resolve) };
     qsort(sorted, count, sizeof *sorted, compare_named);
     for (size_t i = 0; i < count; i++) {
         bool older = i > 0 && strcmp(sorted[i].name, sorted[i - 1].name) == 0;
@@ -274,7 +276,8 @@ json_t *rows_nodes(const Swarm__NodeListReply *reply)
         put(row, "Star", star);
         json_object_set_new(row, "Self", json_boolean(self));
         put(row, "Hostname", node->description != NULL ? node->description->hostname : "");
-        put_title(row, "Status", sw_node_state_name(node->status != NULL ? node->status->state : SWARM__NODE_STATE__NODE_UNKNOWN));
+        put_title(row, "Status",
+                  sw_node_state_name(node->status != NULL ? node->status->state : SWARM__NODE_STATE__NODE_UNKNOWN));
         put_title(row, "Availability", sw_availability_name(node->spec->availability));
         put(row, "ManagerStatus", manager_word(reply, node));
         put(row, "TLSStatus", node->curve_key.len > 0 ? "Ready" : "Unknown");

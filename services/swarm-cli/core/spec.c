@@ -133,9 +133,9 @@ static int set_config(const struct flags *flags, const char *const names[6], Swa
 
 static int set_updates(const struct flags *flags, Swarm__ServiceSpec *spec, struct sw_err *err)
 {
-    static const char *const update[6] = { "update-parallelism", "update-delay", "update-monitor", "update-max-failure-ratio",
-                                           "update-failure-action", "update-order" };
-    static const char *const rollback[6] = { "rollback-parallelism", "rollback-delay", "rollback-monitor",
+    static const char *const update[6] = { "update-parallelism",       "update-delay",          "update-monitor",
+                                           "update-max-failure-ratio", "update-failure-action", "update-order" };
+    static const char *const rollback[6] = { "rollback-parallelism",       "rollback-delay",          "rollback-monitor",
                                              "rollback-max-failure-ratio", "rollback-failure-action", "rollback-order" };
     int rc = set_config(flags, update, &spec->update, err);
     return rc < 0 ? rc : set_config(flags, rollback, &spec->rollback, err);
@@ -296,7 +296,8 @@ static int env_file(const struct spec_input *input, const char *text, char ***li
             continue;
         size_t name = strcspn(copy, "=");
         if (name == 0 || strcspn(copy, " \t") < name)
-            return sw_fail(err, SW_INVALID, "poorly formatted environment: variable '%.100s' contains whitespaces or no name", copy);
+            return sw_fail(err, SW_INVALID, "poorly formatted environment: variable '%.100s' contains whitespaces or no name",
+                           copy);
         if (copy[name] == '=') {
             env_put(list, count, SW_TAKE(copy));
             continue;

@@ -17,10 +17,10 @@ extern const size_t spec_update_flag_count;
 
 struct spec_input {
     const struct flags *flags;
-    const char *const *environ;        /* NULL-terminated "K=V" of the client */
-    const char *const *env_files;      /* texts of the --env-file files, in order */
+    const char *const *environ;   /* NULL-terminated "K=V" of the client */
+    const char *const *env_files; /* texts of the --env-file files, in order */
     size_t env_file_count;
-    const char *name;                  /* create: used when --name was not typed */
+    const char *name; /* create: used when --name was not typed */
 };
 
 /* args[0] is the image as typed. *ret is heap (sw_pb_free). */

@@ -11,11 +11,18 @@
 #define COLUMNS_MAX 16
 
 static const struct table_column service_columns[] = {
-    { "ID", "ID" }, { "Name", "NAME" }, { "Mode", "MODE" }, { "Replicas", "REPLICAS" }, { "Image", "IMAGE" }, { "Ports", "PORTS" },
+    { "ID", "ID" },       { "Name", "NAME" },   { "Mode", "MODE" }, { "Replicas", "REPLICAS" },
+    { "Image", "IMAGE" }, { "Ports", "PORTS" },
 };
 static const struct table_column task_columns[] = {
-    { "ID", "ID" },       { "Name", "NAME" },   { "Image", "IMAGE" }, { "Node", "NODE" }, { "DesiredState", "DESIRED STATE" },
-    { "CurrentState", "CURRENT STATE" }, { "Error", "ERROR" }, { "Ports", "PORTS" },
+    { "ID", "ID" },
+    { "Name", "NAME" },
+    { "Image", "IMAGE" },
+    { "Node", "NODE" },
+    { "DesiredState", "DESIRED STATE" },
+    { "CurrentState", "CURRENT STATE" },
+    { "Error", "ERROR" },
+    { "Ports", "PORTS" },
 };
 static const struct table_column node_columns[] = {
     { "Star", "ID" },
@@ -25,7 +32,9 @@ static const struct table_column node_columns[] = {
     { "ManagerStatus", "MANAGER STATUS" },
     { "EngineVersion", "ENGINE VERSION" },
 };
-static const struct table_column node_others[] = { { "ID", "ID" }, { "Self", "SELF" }, { "TLSStatus", "TLS STATUS" }, { NULL, NULL } };
+static const struct table_column node_others[] = {
+    { "ID", "ID" }, { "Self", "SELF" }, { "TLSStatus", "TLS STATUS" }, { NULL, NULL }
+};
 static const struct table_column image_columns[] = {
     { "Repository", "REPOSITORY" }, { "Tag", "TAG" }, { "ID", "IMAGE ID" }, { "CreatedSince", "CREATED" }, { "Size", "SIZE" },
 };
@@ -34,18 +43,27 @@ static const struct table_column image_others[] = { { "Digest", "DIGEST" }, { "C
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 const struct table_kind table_services = {
-    service_columns, COUNT(service_columns), NULL,
-    "id: {{.ID}}\nname: {{.Name}}\nmode: {{.Mode}}\nreplicas: {{.Replicas}}\nimage: {{.Image}}\nports: {{.Ports}}\n", "ID",
+    service_columns,
+    COUNT(service_columns),
+    NULL,
+    "id: {{.ID}}\nname: {{.Name}}\nmode: {{.Mode}}\nreplicas: {{.Replicas}}\nimage: {{.Image}}\nports: {{.Ports}}\n",
+    "ID",
 };
 const struct table_kind table_tasks = {
-    task_columns, COUNT(task_columns), NULL,
+    task_columns,
+    COUNT(task_columns),
+    NULL,
     "id: {{.ID}}\nname: {{.Name}}\nimage: {{.Image}}\nnode: {{.Node}}\ndesired_state: {{.DesiredState}}\n"
-    "current_state: {{.CurrentState}}\nerror: {{.Error}}\nports: {{.Ports}}\n", "ID",
+    "current_state: {{.CurrentState}}\nerror: {{.Error}}\nports: {{.Ports}}\n",
+    "ID",
 };
 const struct table_kind table_nodes = {
-    node_columns, COUNT(node_columns), node_others,
+    node_columns,
+    COUNT(node_columns),
+    node_others,
     "node_id: {{.ID}}\nhostname: {{.Hostname}}\nstatus: {{.Status}}\navailability: {{.Availability}}\n"
-    "manager_status: {{.ManagerStatus}}\n", "ID",
+    "manager_status: {{.ManagerStatus}}\n",
+    "ID",
 };
 const struct table_kind table_images = { image_columns, COUNT(image_columns), image_others, NULL, "ID" };
 
@@ -234,7 +252,8 @@ static int print_template(const struct table_kind *kind, json_t *rows, const cha
     return rc;
 }
 
-int table_print(const struct table_kind *kind, json_t *rows, const char *format, bool quiet, struct sw_buf *out, struct sw_err *err)
+int table_print(const struct table_kind *kind, json_t *rows, const char *format, bool quiet, struct sw_buf *out,
+                struct sw_err *err)
 {
     SW_AUTO_BUF field = { 0 };
     bool plain = format == NULL || format[0] == '\0' || strcmp(format, "table") == 0;

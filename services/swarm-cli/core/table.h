@@ -22,9 +22,9 @@ struct table_column {
 struct table_kind {
     const struct table_column *columns; /* those shown by default, in order */
     size_t column_count;
-    const struct table_column *others;  /* placeholders that only templates use; NULL-terminated, or NULL */
-    const char *raw;                    /* the raw template; NULL = none */
-    const char *quiet_field;            /* what -q prints */
+    const struct table_column *others; /* placeholders that only templates use; NULL-terminated, or NULL */
+    const char *raw;                   /* the raw template; NULL = none */
+    const char *quiet_field;           /* what -q prints */
 };
 
 extern const struct table_kind table_services, table_tasks, table_nodes, table_images;

@@ -68,7 +68,7 @@ static int csv_field(const char **at, struct sw_buf *out, struct sw_err *err)
 
 int values_csv_parse(const char *text, struct values_csv *ret, struct sw_err *err)
 {
-    *ret = (struct values_csv){ .count = 0 };
+    *ret = (struct values_csv) { .count = 0 };
     if (*text == '\0')
         return sw_fail(err, SW_INVALID, "value is empty");
     for (const char *at = text;; at++) {
@@ -138,8 +138,8 @@ bool values_pair_unset(Swarm__Pair ***list, size_t *count, const char *key)
 
 int values_ulimit(const char *text, Swarm__Ulimit **ret, struct sw_err *err)
 {
-    static const char *const known[] = { "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile",
-                                         "nproc", "rss", "rtprio", "rttime", "sigpending", "stack" };
+    static const char *const known[] = { "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue", "nice",
+                                         "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack" };
     SW_AUTO(sw_free) char *copy = sw_strdup(text);
     char *value = strchr(copy, '=');
     bool found = false;
@@ -172,10 +172,11 @@ int values_ulimit(const char *text, Swarm__Ulimit **ret, struct sw_err *err)
 int values_preference(const char *text, const char **ret, struct sw_err *err)
 {
     if (strncasecmp(text, "spread=", 7) != 0)
-        return sw_fail(err, SW_INVALID, "unsupported placement preference \"%.100s\": must be of the form \"spread=<label>\"", text);
+        return sw_fail(err, SW_INVALID, "unsupported placement preference \"%.100s\": must be of the form \"spread=<label>\"",
+                       text);
     if (strncmp(text + 7, "node.labels.", 12) != 0 && strncmp(text + 7, "engine.labels.", 14) != 0)
-        return sw_fail(err, SW_INVALID, "placement preference spreads over node.labels.NAME or engine.labels.NAME, not \"%.100s\"",
-                       text + 7);
+        return sw_fail(err, SW_INVALID,
+                       "placement preference spreads over node.labels.NAME or engine.labels.NAME, not \"%.100s\"", text + 7);
     *ret = text + 7;
     return 0;
 }

@@ -82,8 +82,20 @@ static int mount_mode(Swarm__Mount *mount, const struct field *field, struct sw_
 }
 
 enum key {
-    KEY_TYPE, KEY_SOURCE, KEY_TARGET, KEY_READONLY, KEY_PROPAGATION, KEY_NONRECURSIVE, KEY_RECURSIVE, KEY_DRIVER, KEY_OPT,
-    KEY_LABEL, KEY_NOCOPY, KEY_SUBPATH, KEY_SIZE, KEY_MODE,
+    KEY_TYPE,
+    KEY_SOURCE,
+    KEY_TARGET,
+    KEY_READONLY,
+    KEY_PROPAGATION,
+    KEY_NONRECURSIVE,
+    KEY_RECURSIVE,
+    KEY_DRIVER,
+    KEY_OPT,
+    KEY_LABEL,
+    KEY_NOCOPY,
+    KEY_SUBPATH,
+    KEY_SIZE,
+    KEY_MODE,
 };
 
 static const struct {
@@ -115,7 +127,8 @@ static int mount_recursive(Swarm__Mount *mount, const struct field *field, struc
 {
     bool off = strcmp(field->value, "disabled") == 0;
     if (!off && strcmp(field->value, "enabled") != 0)
-        return sw_fail(err, SW_INVALID, "invalid value for bind-recursive: %.60s (must be \"enabled\" or \"disabled\")", field->value);
+        return sw_fail(err, SW_INVALID, "invalid value for bind-recursive: %.60s (must be \"enabled\" or \"disabled\")",
+                       field->value);
     mount->has_bind_nonrecursive = 1;
     mount->bind_nonrecursive = off;
     return 0;
@@ -241,7 +254,8 @@ static bool parse_protocol(const char *text, Swarm__PortProtocol *ret)
     return false;
 }
 
-static void push_port(Swarm__PortConfig ***list, size_t *count, const Swarm__PortConfig *like, uint64_t published, uint64_t target)
+static void push_port(Swarm__PortConfig ***list, size_t *count, const Swarm__PortConfig *like, uint64_t published,
+                      uint64_t target)
 {
     Swarm__PortConfig *port = sw_pb_clone(like);
     port->target_port = (uint32_t)target;

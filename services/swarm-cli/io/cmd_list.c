@@ -234,4 +234,3 @@ int cmd_task_ls(struct cli *cli, const struct flags *flags)
         return cli_error(cli, &err);
     return tasks_print(cli, flags, &tasks);
 }
-

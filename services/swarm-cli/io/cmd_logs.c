@@ -34,7 +34,8 @@ static int parse_since(const char *text, int64_t *ret_ns, struct sw_err *err)
     if (rest == NULL)
         rest = strptime(text, "%Y-%m-%d", &tm);
     if (rest == NULL)
-        return sw_fail(err, SW_INVALID, "invalid value for \"--since\": %.60s: use a time (RFC 3339), UNIX seconds or a duration", text);
+        return sw_fail(err, SW_INVALID, "invalid value for \"--since\": %.60s: use a time (RFC 3339), UNIX seconds or a duration",
+                       text);
     *ret_ns = (int64_t)timegm(&tm) * SW_NS_PER_S;
     if (*rest == '.')
         *ret_ns += (int64_t)(strtod(rest, NULL) * 1e9);
@@ -63,8 +64,9 @@ static char *prefix_of(const struct printer *printer, const Swarm__LogsEvent *ev
         service = printer->service_id;
     else if (event->hostname != NULL)
         node = event->hostname;
-    SW_AUTO(sw_free) char *slot = event->slot != 0 ? sw_strf("%llu", (unsigned long long)event->slot)
-                                                   : sw_strdup(message->node_id != NULL ? message->node_id : "");
+    SW_AUTO(sw_free)
+    char *slot = event->slot != 0 ? sw_strf("%llu", (unsigned long long)event->slot)
+                                  : sw_strdup(message->node_id != NULL ? message->node_id : "");
     if (flags_bool(printer->flags, "no-task-ids"))
         return sw_strf("%s.%s@%s", service, slot, node);
     return sw_strf("%s.%s.%.*s@%s", service, slot, task, message->task_id, node);

@@ -17,10 +17,10 @@
 
 static char *random_name(void)
 {
-    static const char *const how[] = { "brave", "calm", "clever", "eager", "gentle", "happy", "keen", "kind",
-                                       "lucid", "merry", "nimble", "proud", "quiet", "swift", "vivid", "witty" };
+    static const char *const how[] = { "brave", "calm",  "clever", "eager", "gentle", "happy", "keen",  "kind",
+                                       "lucid", "merry", "nimble", "proud", "quiet",  "swift", "vivid", "witty" };
     static const char *const who[] = { "badger", "crane", "dolphin", "falcon", "finch", "heron", "ibex", "lynx",
-                                       "marten", "otter", "puffin", "raven", "seal", "swan", "tern", "wren" };
+                                       "marten", "otter", "puffin",  "raven",  "seal",  "swan",  "tern", "wren" };
     uint32_t bits = 0;
     if (getrandom(&bits, sizeof bits, 0) != sizeof bits)
         bits = (uint32_t)cli_wall_ns();
@@ -52,7 +52,7 @@ extern char **environ;
 /* Reads the --env-file files; texts[] is freed by the caller. */
 static int input_make(const struct flags *flags, struct spec_input *ret, char ***ret_texts, struct sw_err *err)
 {
-    *ret = (struct spec_input){ .flags = flags, .environ = (const char *const *)environ };
+    *ret = (struct spec_input) { .flags = flags, .environ = (const char *const *)environ };
     if (!flags_known(flags, "env-file"))
         return 0;
     const struct flag_values *files = flags_list(flags, "env-file");
@@ -108,10 +108,11 @@ void cli_resolve_image(struct cli *cli, Swarm__ServiceSpec *spec)
     if (rc == 0 && found->digest != NULL && found->digest[0] != '\0')
         pin(spec, found);
     else if (rc < 0 || !found->local)
-        (void)fprintf(stderr,
-                      "image %s could not be accessed on a registry to record\nits digest. Each node will access %s independently,\n"
-                      "possibly leading to different nodes running different\nversions of the image.\n\n",
-                      image, image);
+        (void)fprintf(
+            stderr,
+            "image %s could not be accessed on a registry to record\nits digest. Each node will access %s independently,\n"
+            "possibly leading to different nodes running different\nversions of the image.\n\n",
+            image, image);
 }
 
 /* ---- create ---- */
@@ -222,12 +223,14 @@ static int scale_one(struct cli *cli, const char *text, char **ret_id, struct sw
     SW_AUTO(sw_pb_free) Swarm__ServiceGetReply *reply = NULL;
     cli->said_by_daemon = false;
     if (equal == NULL || equal == text)
-        return sw_fail(err, SW_INVALID, "invalid scale specifier '%.100s'.\nSee 'swarm-cli service scale --help'.\n\n"
-                                        "Usage:  swarm-cli service scale SERVICE=REPLICAS [SERVICE=REPLICAS...]", text);
+        return sw_fail(err, SW_INVALID,
+                       "invalid scale specifier '%.100s'.\nSee 'swarm-cli service scale --help'.\n\n"
+                       "Usage:  swarm-cli service scale SERVICE=REPLICAS [SERVICE=REPLICAS...]",
+                       text);
     SW_AUTO(sw_free) char *name = sw_strf("%.*s", (int)(equal - text), text);
     if (!sw_parse_u64(equal + 1, &replicas))
-        return sw_fail(err, SW_INVALID, "%s: invalid replicas value %.60s: strconv.ParseUint: parsing \"%.60s\": invalid syntax", name,
-                       equal + 1, equal + 1);
+        return sw_fail(err, SW_INVALID, "%s: invalid replicas value %.60s: strconv.ParseUint: parsing \"%.60s\": invalid syntax",
+                       name, equal + 1, equal + 1);
     int rc = service_get(cli, name, &reply, err);
     if (rc == 0) {
         rc = spec_scale(reply->service->spec, replicas, err);

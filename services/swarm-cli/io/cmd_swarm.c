@@ -113,8 +113,8 @@ int cmd_join_token(struct cli *cli, const struct flags *flags)
     }
     if (request.rotate)
         (void)printf("Successfully rotated %s join token.\n\n", role);
-    (void)printf("To add a %s to this swarm, run the following command:\n\n    swarm-cli join --token %s %s\n\n", role, reply->token,
-                 reply->control);
+    (void)printf("To add a %s to this swarm, run the following command:\n\n    swarm-cli join --token %s %s\n\n", role,
+                 reply->token, reply->control);
     return 0;
 }
 
@@ -126,8 +126,8 @@ static json_t *cluster_json(const Swarm__ClusterGetReply *reply)
     char created[64];
     objects_time(cluster->meta->created_ns, created, sizeof created);
     return json_pack("{s:s,s:{s:I},s:s,s:{s:{s:I},s:{s:I},s:{s:I}},s:{s:I,s:I,s:s}}", "ID", cluster->id, "Version", "Index",
-                     (json_int_t)cluster->meta->version, "CreatedAt", created, "Spec", "Orchestration", "TaskHistoryRetentionLimit",
-                     (json_int_t)cluster->spec->task_history_limit, "Dispatcher", "HeartbeatPeriod",
+                     (json_int_t)cluster->meta->version, "CreatedAt", created, "Spec", "Orchestration",
+                     "TaskHistoryRetentionLimit", (json_int_t)cluster->spec->task_history_limit, "Dispatcher", "HeartbeatPeriod",
                      (json_int_t)cluster->spec->dispatcher_heartbeat_ns, "CAConfig", "NodeCertExpiry",
                      (json_int_t)cluster->spec->node_cert_expiry_ns, "Raft", "Term", (json_int_t)reply->raft_term, "Index",
                      (json_int_t)reply->raft_index, "Leader", reply->leader_id != NULL ? reply->leader_id : "");
@@ -143,7 +143,8 @@ static json_t *managers_json(Swarm__ManagerAddress *const *list, size_t count)
 {
     json_t *managers = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(managers, json_pack("{s:s,s:s}", "NodeID", list[i]->node_id, "Addr", without_scheme(list[i]->control)));
+        json_array_append_new(managers,
+                              json_pack("{s:s,s:s}", "NodeID", list[i]->node_id, "Addr", without_scheme(list[i]->control)));
     return managers;
 }
 
@@ -212,11 +213,13 @@ int cmd_version(struct cli *cli, const struct flags *flags)
 {
     const Swarm__NodeInfoReply *info = NULL;
     struct sw_err err = { 0 };
-    json_auto_t *object = json_pack("{s:{s:s,s:s,s:s}}", "Client", "Version", SVC_VERSION, "GitCommit", SVC_COMMIT, "Built", SVC_BUILT);
+    json_auto_t *object =
+        json_pack("{s:{s:s,s:s,s:s}}", "Client", "Version", SVC_VERSION, "GitCommit", SVC_COMMIT, "Built", SVC_BUILT);
     int rc = cli_info(cli, &info, &err);
     if (rc == 0)
-        json_object_set_new(object, "Server", json_pack("{s:s,s:s}", "Version", info->version != NULL ? info->version : "unknown",
-                                                        "Platform", "linux"));
+        json_object_set_new(
+            object, "Server",
+            json_pack("{s:s,s:s}", "Version", info->version != NULL ? info->version : "unknown", "Platform", "linux"));
     if (flags_typed(flags, "format"))
         return cli_format_print(object, flags_str(flags, "format"));
     (void)printf("Client:\n Version:    %s\n Git commit: %s\n Built:      %s\n", SVC_VERSION, SVC_COMMIT, SVC_BUILT);

@@ -13,20 +13,47 @@
 
 /* ---- flag tables that are not a service's ---- */
 
-#define FLAG_FILTER { "filter", 'f', FLAG_LIST, "Filter output based on conditions provided", "filter", NULL, values_check_filter }
-#define FLAG_FORMAT(words) { "format", 0, FLAG_STRING, words, NULL, NULL, NULL }
-#define FLAG_FORMAT_SHORT { "format", 'f', FLAG_STRING, "Format output using a template or 'json'", NULL, NULL, NULL }
-#define FLAG_QUIET(words) { "quiet", 'q', FLAG_BOOL, words, NULL, NULL, NULL }
-#define FLAG_NO_TRUNC { "no-trunc", 0, FLAG_BOOL, "Do not truncate output", NULL, NULL, NULL }
-#define FLAG_NO_RESOLVE { "no-resolve", 0, FLAG_BOOL, "Do not map IDs to Names", NULL, NULL, NULL }
-#define FLAG_PRETTY { "pretty", 0, FLAG_BOOL, "Print the information in a human friendly format", NULL, NULL, NULL }
-#define FLAG_DETACH { "detach", 'd', FLAG_BOOL, "Exit immediately instead of waiting for the service to converge", NULL, NULL, NULL }
-#define FLAG_FORCE(words) { "force", 'f', FLAG_BOOL, words, NULL, NULL, NULL }
+#define FLAG_FILTER                                                                                                              \
+    {                                                                                                                            \
+        "filter", 'f', FLAG_LIST, "Filter output based on conditions provided", "filter", NULL, values_check_filter              \
+    }
+#define FLAG_FORMAT(words)                                                                                                       \
+    {                                                                                                                            \
+        "format", 0, FLAG_STRING, words, NULL, NULL, NULL                                                                        \
+    }
+#define FLAG_FORMAT_SHORT                                                                                                        \
+    {                                                                                                                            \
+        "format", 'f', FLAG_STRING, "Format output using a template or 'json'", NULL, NULL, NULL                                 \
+    }
+#define FLAG_QUIET(words)                                                                                                        \
+    {                                                                                                                            \
+        "quiet", 'q', FLAG_BOOL, words, NULL, NULL, NULL                                                                         \
+    }
+#define FLAG_NO_TRUNC                                                                                                            \
+    {                                                                                                                            \
+        "no-trunc", 0, FLAG_BOOL, "Do not truncate output", NULL, NULL, NULL                                                     \
+    }
+#define FLAG_NO_RESOLVE                                                                                                          \
+    {                                                                                                                            \
+        "no-resolve", 0, FLAG_BOOL, "Do not map IDs to Names", NULL, NULL, NULL                                                  \
+    }
+#define FLAG_PRETTY                                                                                                              \
+    {                                                                                                                            \
+        "pretty", 0, FLAG_BOOL, "Print the information in a human friendly format", NULL, NULL, NULL                             \
+    }
+#define FLAG_DETACH                                                                                                              \
+    {                                                                                                                            \
+        "detach", 'd', FLAG_BOOL, "Exit immediately instead of waiting for the service to converge", NULL, NULL, NULL            \
+    }
+#define FLAG_FORCE(words)                                                                                                        \
+    {                                                                                                                            \
+        "force", 'f', FLAG_BOOL, words, NULL, NULL, NULL                                                                         \
+    }
 #define FORMAT_HELP "Format output: table, table TEMPLATE, json, raw or a template"
 
 static const struct flag list_flags[] = { FLAG_FILTER, FLAG_FORMAT(FORMAT_HELP), FLAG_QUIET("Only display IDs") };
-static const struct flag task_flags[] = { FLAG_FILTER, FLAG_FORMAT(FORMAT_HELP), FLAG_QUIET("Only display task IDs"), FLAG_NO_TRUNC,
-                                          FLAG_NO_RESOLVE };
+static const struct flag task_flags[] = { FLAG_FILTER, FLAG_FORMAT(FORMAT_HELP), FLAG_QUIET("Only display task IDs"),
+                                          FLAG_NO_TRUNC, FLAG_NO_RESOLVE };
 static const struct flag inspect_flags[] = { FLAG_FORMAT_SHORT, FLAG_PRETTY };
 static const struct flag format_flags[] = { FLAG_FORMAT_SHORT };
 static const struct flag init_flags[] = {
@@ -97,10 +124,13 @@ static const struct command commands[] = {
       "Display detailed information on one or more nodes" },
     { "node ps", NULL, "[NODE...]", 0, -1, FLAGS(task_flags), cmd_node_ps, "List tasks running on one or more nodes" },
     { "node update", NULL, "NODE", 1, 1, FLAGS(node_update_flags), cmd_node_update, "Update a node" },
-    { "node rm", "remove", "NODE [NODE...]", 1, -1, FLAGS(node_rm_flags), cmd_node_rm, "Remove one or more nodes from the swarm" },
-    { "service create", NULL, "IMAGE [COMMAND] [ARG...]", 1, -1, spec_create_flags, 0, cmd_service_create, "Create a new service" },
+    { "node rm", "remove", "NODE [NODE...]", 1, -1, FLAGS(node_rm_flags), cmd_node_rm,
+      "Remove one or more nodes from the swarm" },
+    { "service create", NULL, "IMAGE [COMMAND] [ARG...]", 1, -1, spec_create_flags, 0, cmd_service_create,
+      "Create a new service" },
     { "service ls", "list", "", 0, 0, FLAGS(list_flags), cmd_service_ls, "List services" },
-    { "service ps", NULL, "SERVICE [SERVICE...]", 1, -1, FLAGS(task_flags), cmd_service_ps, "List the tasks of one or more services" },
+    { "service ps", NULL, "SERVICE [SERVICE...]", 1, -1, FLAGS(task_flags), cmd_service_ps,
+      "List the tasks of one or more services" },
     { "service inspect", NULL, "SERVICE [SERVICE...]", 1, -1, FLAGS(inspect_flags), cmd_service_inspect,
       "Display detailed information on one or more services" },
     { "service update", NULL, "SERVICE", 1, 1, spec_update_flags, 0, cmd_service_update, "Update a service" },
@@ -116,14 +146,15 @@ static const struct command commands[] = {
     { "image import", NULL, "SOURCE [NAME]", 1, 2, FLAGS(image_get_flags), cmd_image_import,
       "Import an image into this node: docker-archive:FILE, oci:DIR[:TAG] or docker-daemon:NAME" },
     { "image ls", "list", "", 0, 0, FLAGS(image_ls_flags), cmd_image_ls, "List images on this node" },
-    { "image rm", "remove", "IMAGE [IMAGE...]", 1, -1, FLAGS(image_rm_flags), cmd_image_rm, "Remove one or more images from this node" },
+    { "image rm", "remove", "IMAGE [IMAGE...]", 1, -1, FLAGS(image_rm_flags), cmd_image_rm,
+      "Remove one or more images from this node" },
     { "image pull", NULL, "NAME[:TAG|@DIGEST]", 1, 1, FLAGS(image_get_flags), cmd_image_pull, "Pull an image onto this node" },
 };
 
 static struct flags_usage usage_of(const struct command *command)
 {
-    struct flags_usage usage = { PROGRAM, command->words, command->args, command->args_min, command->args_max, false,
-                                 command->summary, command->flags, command->flag_count };
+    struct flags_usage usage = { PROGRAM, command->words,   command->args,  command->args_min,  command->args_max,
+                                 false,   command->summary, command->flags, command->flag_count };
     if (command->flags == spec_create_flags) {
         usage.spec_count = spec_create_flag_count;
         usage.stop_at_arg = true;
@@ -196,21 +227,20 @@ static int help(FILE *out, const char *group)
     (void)fprintf(out, "Usage:  " PROGRAM " [OPTIONS] COMMAND\n\nThe command line of a swarm (every command also as '" PROGRAM
                        " swarm init' and the like)\n\nCommands:\n");
     help_list(out, "");
-    (void)fprintf(out,
-                  "\nOptions (before the command):\n"
-                  "  -H, --host tcp://HOST[:2377]  Manager to talk to (default: this node)\n"
-                  "      --identity FILE           Administrator's key made at init (default: STATE-DIR/node/admin)\n"
-                  "      --run-dir DIR             Where the local sockets are (default /run/swarm, or $SWARM_RUN_DIR)\n"
-                  "      --state-dir DIR           State of this node (default /var/lib/swarm, or $SWARM_STATE_DIR)\n"
-                  "  -v, --version                 Print version information and quit\n"
-                  "\nRun '" PROGRAM " COMMAND --help' for more information on a command.\n");
+    (void)fprintf(out, "\nOptions (before the command):\n"
+                       "  -H, --host tcp://HOST[:2377]  Manager to talk to (default: this node)\n"
+                       "      --identity FILE           Administrator's key made at init (default: STATE-DIR/node/admin)\n"
+                       "      --run-dir DIR             Where the local sockets are (default /run/swarm, or $SWARM_RUN_DIR)\n"
+                       "      --state-dir DIR           State of this node (default /var/lib/swarm, or $SWARM_STATE_DIR)\n"
+                       "  -v, --version                 Print version information and quit\n"
+                       "\nRun '" PROGRAM " COMMAND --help' for more information on a command.\n");
     return 0;
 }
 
 static int unknown(const char *group, const char *word)
 {
-    (void)fprintf(stderr, PROGRAM ": unknown command: " PROGRAM " %s%s%s\n\nRun '" PROGRAM " %s%s--help' for more information\n", group,
-                  group[0] != '\0' ? " " : "", word, group, group[0] != '\0' ? " " : "");
+    (void)fprintf(stderr, PROGRAM ": unknown command: " PROGRAM " %s%s%s\n\nRun '" PROGRAM " %s%s--help' for more information\n",
+                  group, group[0] != '\0' ? " " : "", word, group, group[0] != '\0' ? " " : "");
     return 1;
 }
 
@@ -260,8 +290,8 @@ static int run_words(struct cli *cli, int argc, char **argv)
 }
 
 static const struct flag global_flags[] = {
-    { "host", 'H', FLAG_STRING, "", NULL, NULL, NULL },      { "identity", 0, FLAG_STRING, "", NULL, NULL, NULL },
-    { "run-dir", 0, FLAG_STRING, "", NULL, NULL, NULL },     { "state-dir", 0, FLAG_STRING, "", NULL, NULL, NULL },
+    { "host", 'H', FLAG_STRING, "", NULL, NULL, NULL },  { "identity", 0, FLAG_STRING, "", NULL, NULL, NULL },
+    { "run-dir", 0, FLAG_STRING, "", NULL, NULL, NULL }, { "state-dir", 0, FLAG_STRING, "", NULL, NULL, NULL },
     { "version", 'v', FLAG_BOOL, "", NULL, NULL, NULL },
 };
 

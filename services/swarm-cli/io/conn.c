@@ -26,17 +26,20 @@ int64_t cli_wall_ns(void)
 
 /* ---- tables of answers ---- */
 
-#define ANSWER(type) { &swarm__##type##__descriptor, 0, BUS_SIZE_MAX, NULL }
+#define ANSWER(type)                                                                                                             \
+    {                                                                                                                            \
+        &swarm__##type##__descriptor, 0, BUS_SIZE_MAX, NULL                                                                      \
+    }
 
 static const struct bus_spec node_answers[] = {
-    ANSWER(node_info_reply), ANSWER(node_init_reply), ANSWER(node_join_reply),  ANSWER(image_list_reply),
+    ANSWER(node_info_reply), ANSWER(node_init_reply), ANSWER(node_join_reply),     ANSWER(image_list_reply),
     ANSWER(image_reply),     ANSWER(image_progress),  ANSWER(image_resolve_reply),
 };
 static const struct bus_spec control_answers[] = {
-    ANSWER(cluster_get_reply),    ANSWER(join_token_reply),     ANSWER(node_list_reply),      ANSWER(node_get_reply),
-    ANSWER(node_update_reply),    ANSWER(service_create_reply), ANSWER(service_update_reply), ANSWER(service_remove_reply),
-    ANSWER(service_get_reply),    ANSWER(service_list_reply),   ANSWER(service_watch_event),  ANSWER(task_list_reply),
-    ANSWER(task_get_reply),       ANSWER(logs_event),           ANSWER(version_reply),
+    ANSWER(cluster_get_reply), ANSWER(join_token_reply),     ANSWER(node_list_reply),      ANSWER(node_get_reply),
+    ANSWER(node_update_reply), ANSWER(service_create_reply), ANSWER(service_update_reply), ANSWER(service_remove_reply),
+    ANSWER(service_get_reply), ANSWER(service_list_reply),   ANSWER(service_watch_event),  ANSWER(task_list_reply),
+    ANSWER(task_get_reply),    ANSWER(logs_event),           ANSWER(version_reply),
 };
 
 /* ---- the node's socket ---- */
@@ -46,7 +49,8 @@ static int node_open(struct cli *cli, struct sw_err *err)
     if (cli->node != NULL)
         return 0;
     SW_AUTO(sw_free) char *endpoint = sw_strf("ipc://%s/node.sock", cli->run_dir);
-    struct bus_client_spec spec = { .endpoint = endpoint, .specs = node_answers,
+    struct bus_client_spec spec = { .endpoint = endpoint,
+                                    .specs = node_answers,
                                     .spec_count = sizeof node_answers / sizeof *node_answers };
     return bus_sync_open(&spec, &cli->node, err);
 }
@@ -79,7 +83,10 @@ static int control_connect(struct cli *cli, const char *endpoint, const Swarm__A
     int rc = identity_root_curve_public(admin->root_key.data, server, err);
     if (rc < 0)
         return rc;
-    struct bus_client_spec spec = { .endpoint = endpoint, .keys = &keys, .server_key = server, .specs = control_answers,
+    struct bus_client_spec spec = { .endpoint = endpoint,
+                                    .keys = &keys,
+                                    .server_key = server,
+                                    .specs = control_answers,
                                     .spec_count = sizeof control_answers / sizeof *control_answers };
     rc = bus_sync_open(&spec, &cli->control, err);
     explicit_bzero(&keys, sizeof keys);
@@ -90,14 +97,16 @@ static int control_connect(struct cli *cli, const char *endpoint, const Swarm__A
 static int check_manager(const Swarm__NodeInfoReply *info, struct sw_err *err)
 {
     if (info->state == SWARM__LOCAL_STATE__LOCAL_INACTIVE || info->state == SWARM__LOCAL_STATE__LOCAL_PENDING)
-        return sw_fail(err, SW_PRECONDITION, "This node is not a swarm manager. Use \"swarm-cli init\" or \"swarm-cli join\" to "
-                                             "connect this node to swarm and try again.");
+        return sw_fail(err, SW_PRECONDITION,
+                       "This node is not a swarm manager. Use \"swarm-cli init\" or \"swarm-cli join\" to "
+                       "connect this node to swarm and try again.");
     if (info->state == SWARM__LOCAL_STATE__LOCAL_LOCKED)
         return sw_fail(err, SW_PRECONDITION, "Swarm is encrypted and needs to be unlocked before it can be used.");
     if (info->role != BUS_MANAGER)
-        return sw_fail(err, SW_PRECONDITION, "This node is not a swarm manager. Worker nodes can't be used to view or modify "
-                                             "cluster state. Please run this command on a manager node or promote the current "
-                                             "node to a manager.");
+        return sw_fail(err, SW_PRECONDITION,
+                       "This node is not a swarm manager. Worker nodes can't be used to view or modify "
+                       "cluster state. Please run this command on a manager node or promote the current "
+                       "node to a manager.");
     return 0;
 }
 
@@ -131,9 +140,10 @@ static int local_open(struct cli *cli, struct sw_err *err)
         cli->said_by_daemon = true;
         return rc;
     }
-    SW_AUTO(sw_free) char *path = cli->identity != NULL       ? sw_strdup(cli->identity)
-                                  : info->admin_identity != NULL ? sw_strdup(info->admin_identity)
-                                                                 : identity_admin_path(cli->state_dir);
+    SW_AUTO(sw_free)
+    char *path = cli->identity != NULL          ? sw_strdup(cli->identity)
+                 : info->admin_identity != NULL ? sw_strdup(info->admin_identity)
+                                                : identity_admin_path(cli->state_dir);
     rc = identity_admin_load(path, &admin, err);
     if (rc == -SW_NOT_FOUND)
         return sw_fail(err, SW_NOT_FOUND, "this node has no administrator's key (%s): name one with --identity FILE", path);
@@ -142,7 +152,7 @@ static int local_open(struct cli *cli, struct sw_err *err)
         rc = rc < 0 ? rc : control_connect(cli, endpoint, admin, err);
         if (rc != -SW_UNAVAILABLE || cli_mono_ms() >= until_ms)
             return rc;
-        (void)nanosleep(&(struct timespec){ .tv_nsec = 20 * 1000000 }, NULL);
+        (void)nanosleep(&(struct timespec) { .tv_nsec = 20 * 1000000 }, NULL);
         rc = 0;
     }
 }
@@ -213,5 +223,5 @@ void cli_close(struct cli *cli)
     bus_sync_close(cli->control);
     bus_sync_close(cli->node);
     sw_pb_free(cli->info);
-    *cli = (struct cli){ 0 };
+    *cli = (struct cli) { 0 };
 }

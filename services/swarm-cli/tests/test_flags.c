@@ -8,20 +8,16 @@
 #include <string.h>
 
 static const struct flag specs[] = {
-    { "all", 'a', FLAG_BOOL, "All of it", NULL, NULL, NULL },
-    { "quiet", 'q', FLAG_BOOL, "Say less", NULL, NULL, NULL },
-    { "name", 'n', FLAG_STRING, "A name", NULL, "none", NULL },
-    { "list", 0, FLAG_LIST, "Some", NULL, NULL, NULL },
-    { "count", 0, FLAG_UINT, "How many", NULL, NULL, NULL },
-    { "small", 0, FLAG_UINT32, "32 bits", NULL, NULL, NULL },
-    { "level", 0, FLAG_INT, "Signed", NULL, NULL, NULL },
-    { "wait", 0, FLAG_DURATION, "How long", NULL, NULL, NULL },
-    { "memory", 'm', FLAG_BYTES, "How much", NULL, NULL, NULL },
-    { "cpu", 0, FLAG_CPUS, "CPUs", NULL, NULL, NULL },
+    { "all", 'a', FLAG_BOOL, "All of it", NULL, NULL, NULL },    { "quiet", 'q', FLAG_BOOL, "Say less", NULL, NULL, NULL },
+    { "name", 'n', FLAG_STRING, "A name", NULL, "none", NULL },  { "list", 0, FLAG_LIST, "Some", NULL, NULL, NULL },
+    { "count", 0, FLAG_UINT, "How many", NULL, NULL, NULL },     { "small", 0, FLAG_UINT32, "32 bits", NULL, NULL, NULL },
+    { "level", 0, FLAG_INT, "Signed", NULL, NULL, NULL },        { "wait", 0, FLAG_DURATION, "How long", NULL, NULL, NULL },
+    { "memory", 'm', FLAG_BYTES, "How much", NULL, NULL, NULL }, { "cpu", 0, FLAG_CPUS, "CPUs", NULL, NULL, NULL },
     { "ratio", 0, FLAG_FLOAT, "Part", NULL, NULL, NULL },
 };
-static const struct flags_usage usage = { "swarm-cli", "thing do", "ITEM [MORE...]", 1, 3, false, "Do a thing", specs,
-                                          sizeof specs / sizeof *specs };
+static const struct flags_usage usage = {
+    "swarm-cli", "thing do", "ITEM [MORE...]", 1, 3, false, "Do a thing", specs, sizeof specs / sizeof *specs
+};
 
 static char **split(char *text, int *ret_count)
 {
@@ -32,7 +28,8 @@ static char **split(char *text, int *ret_count)
     return words;
 }
 
-static enum flags_result parse(const struct flags_usage *how, const char *line, char *copy, struct flags *flags, struct sw_buf *err)
+static enum flags_result parse(const struct flags_usage *how, const char *line, char *copy, struct flags *flags,
+                               struct sw_buf *err)
 {
     int argc = 0;
     strcpy(copy, line);
@@ -71,7 +68,8 @@ static void test_refused(void **state)
         flags_deinit(&flags);
         if (result != cases[i].result || strncmp(sw_buf_str(&err), cases[i].first_line, strlen(cases[i].first_line)) != 0)
             fail_msg("'%s' gave %d: %s", cases[i].line, (int)result, sw_buf_str(&err));
-        assert_non_null(strstr(err.data, "\n\nUsage:  swarm-cli thing do [OPTIONS] ITEM [MORE...]\n\nRun 'swarm-cli thing do --help'"));
+        assert_non_null(
+            strstr(err.data, "\n\nUsage:  swarm-cli thing do [OPTIONS] ITEM [MORE...]\n\nRun 'swarm-cli thing do --help'"));
     }
 }
 
@@ -81,8 +79,9 @@ static void test_values(void **state)
     struct flags flags;
     SW_AUTO_BUF err = { 0 };
     (void)state;
-    assert_int_equal(parse(&usage, "x -aq -nbob --list a,b --list=c --count 0x10 --wait 1m30s -m64m --cpu .5 --ratio 0.25 -- -y", copy,
-                           &flags, &err), FLAGS_OK);
+    assert_int_equal(parse(&usage, "x -aq -nbob --list a,b --list=c --count 0x10 --wait 1m30s -m64m --cpu .5 --ratio 0.25 -- -y",
+                           copy, &flags, &err),
+                     FLAGS_OK);
     assert_true(flags_bool(&flags, "all") && flags_bool(&flags, "quiet"));
     assert_string_equal(flags_str(&flags, "name"), "bob");
     assert_int_equal(flags_list(&flags, "list")->count, 2);
@@ -123,7 +122,8 @@ static void test_help(void **state)
     SW_AUTO_BUF out = { 0 };
     (void)state;
     flags_help(&usage, &out);
-    assert_non_null(strstr(out.data, "Usage:  swarm-cli thing do [OPTIONS] ITEM [MORE...]\n\nDo a thing\n\nOptions:\n  -a, --all "));
+    assert_non_null(
+        strstr(out.data, "Usage:  swarm-cli thing do [OPTIONS] ITEM [MORE...]\n\nDo a thing\n\nOptions:\n  -a, --all "));
     assert_non_null(strstr(out.data, "  -m, --memory bytes   How much\n"));
     assert_non_null(strstr(out.data, "      --wait duration  How long\n"));
     assert_non_null(strstr(out.data, "A name (default none)\n"));

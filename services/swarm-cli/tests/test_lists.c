@@ -64,7 +64,8 @@ static void test_services(void **state)
     Swarm__Endpoint endpoint = SWARM__ENDPOINT__INIT;
     Swarm__Placement placement = SWARM__PLACEMENT__INIT;
     (void)state;
-    make_service(&made[0], (char *)"kbj0uwokclyhd0ukgdebcdw7g", (char *)"web10", (char *)"docker.io/library/nginx:alpine@sha256:00");
+    make_service(&made[0], (char *)"kbj0uwokclyhd0ukgdebcdw7g", (char *)"web10",
+                 (char *)"docker.io/library/nginx:alpine@sha256:00");
     make_service(&made[1], (char *)"t3d1pmhemsh0aaaaaaaaaaaaa", (char *)"web2", (char *)"reg:5000/agent:2.1");
     made[1].mode.kind = SWARM__SERVICE_MODE_KIND__MODE_GLOBAL;
     placement.max_replicas = 1;
@@ -91,13 +92,15 @@ static void test_services(void **state)
            "kbj0uwokclyh   web10     replicated   2/3 (max 1 per node)   nginx:alpine         *:9000-9001->9000-9001/tcp\n");
     expect(&table_services, rows, "", true, "t3d1pmhemsh0\nkbj0uwokclyh\n");
     expect(&table_services, rows, "{{.Name}}: {{.Replicas}}", false, "web2: 0/0\nweb10: 2/3 (max 1 per node)\n");
-    expect(&table_services, rows, "table {{.Name}}\\t{{.Mode}}", false, "NAME      MODE\nweb2      global\nweb10     replicated\n");
+    expect(&table_services, rows, "table {{.Name}}\\t{{.Mode}}", false,
+           "NAME      MODE\nweb2      global\nweb10     replicated\n");
     expect(&table_services, rows, "raw", true, "id: t3d1pmhemsh0\nid: kbj0uwokclyh\n");
     SW_AUTO_BUF out = { 0 };
     struct sw_err err = { 0 };
     assert_int_equal(table_print(&table_services, rows, "json", false, &out, &err), 0);
-    assert_non_null(strstr(out.data, "{\"ID\":\"kbj0uwokclyh\",\"Image\":\"nginx:alpine\",\"Mode\":\"replicated\",\"Name\":\"web10\","
-                                     "\"Ports\":\"*:9000-9001-\\u003e9000-9001/tcp\",\"Replicas\":\"2/3 (max 1 per node)\"}\n"));
+    assert_non_null(strstr(out.data,
+                           "{\"ID\":\"kbj0uwokclyh\",\"Image\":\"nginx:alpine\",\"Mode\":\"replicated\",\"Name\":\"web10\","
+                           "\"Ports\":\"*:9000-9001-\\u003e9000-9001/tcp\",\"Replicas\":\"2/3 (max 1 per node)\"}\n"));
     sw_buf_reset(&out);
     assert_int_equal(table_print(&table_services, rows, "{{.Foo}}", false, &out, &err), -SW_INVALID);
     assert_memory_equal(err.text, "template parsing error: ", 24);
@@ -154,20 +157,25 @@ static void test_tasks(void **state)
     node.description = &description;
     description.hostname = (char *)"mgr-1";
     json_auto_t *rows = rows_tasks(list, 3, nodes, 1, &options);
-    expect(&table_tasks, rows, "", false,
-           "ID             NAME        IMAGE          NODE      DESIRED STATE   CURRENT STATE               ERROR                              "
-           "PORTS\n"
-           "ad37o6m5uzkr   web.1       nginx:alpine   mgr-1     Running         Running 17 seconds ago                                         "
-           "\n"
-           "q7g0y2m1c9zz    \\_ web.1   nginx:alpine   mgr-1     Shutdown        Failed about a minute ago   \"task: non-zero exit "
-           "(137) and\xe2\x80\xa6\"   \n"
-           "tzjclkpihuiv   web.10      nginx:alpine   mgr-1     Running         Running 17 seconds ago                                         "
-           "\n");
-    options = (struct rows_task_options){ .no_trunc = true, .no_resolve = true, .now_ns = NOW };
+    expect(
+        &table_tasks, rows, "", false,
+        "ID             NAME        IMAGE          NODE      DESIRED STATE   CURRENT STATE               ERROR                   "
+        "           "
+        "PORTS\n"
+        "ad37o6m5uzkr   web.1       nginx:alpine   mgr-1     Running         Running 17 seconds ago                              "
+        "           "
+        "\n"
+        "q7g0y2m1c9zz    \\_ web.1   nginx:alpine   mgr-1     Shutdown        Failed about a minute ago   \"task: non-zero exit "
+        "(137) and\xe2\x80\xa6\"   \n"
+        "tzjclkpihuiv   web.10      nginx:alpine   mgr-1     Running         Running 17 seconds ago                              "
+        "           "
+        "\n");
+    options = (struct rows_task_options) { .no_trunc = true, .no_resolve = true, .now_ns = NOW };
     json_auto_t *whole = rows_tasks(list, 1, nodes, 1, &options);
-    expect(&table_tasks, whole, "{{.ID}} {{.Name}} {{.Node}} {{.Error}}", false,
-           "q7g0y2m1c9zzaaaaaaaaaaaaa kbj0uwokclyhd0ukgdebcdw7g.1 d63d2hmvacps8x2qdw95r2lel \"task: non-zero exit (137) and a long "
-           "story\"\n");
+    expect(
+        &table_tasks, whole, "{{.ID}} {{.Name}} {{.Node}} {{.Error}}", false,
+        "q7g0y2m1c9zzaaaaaaaaaaaaa kbj0uwokclyhd0ukgdebcdw7g.1 d63d2hmvacps8x2qdw95r2lel \"task: non-zero exit (137) and a long "
+        "story\"\n");
 }
 
 static void test_nodes(void **state)
@@ -266,8 +274,9 @@ static void test_pretty(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_services), cmocka_unit_test(test_tasks), cmocka_unit_test(test_nodes), cmocka_unit_test(test_images),
-        cmocka_unit_test(test_natural),  cmocka_unit_test(test_time),  cmocka_unit_test(test_pretty),
+        cmocka_unit_test(test_services), cmocka_unit_test(test_tasks),   cmocka_unit_test(test_nodes),
+        cmocka_unit_test(test_images),   cmocka_unit_test(test_natural), cmocka_unit_test(test_time),
+        cmocka_unit_test(test_pretty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -180,13 +180,15 @@ static void test_terminal(void **state)
     (void)state;
     setup(&scene, true, 120);
     states(&scene, SWARM__TASK_STATE__TASK_PREPARING, SWARM__TASK_STATE__TASK_PENDING);
-    scene.statuses[1].err = (char *)"no suitable node (insufficient resources on 1 node) and on and on for more than 75 characters";
+    scene.statuses[1].err =
+        (char *)"no suitable node (insufficient resources on 1 node) and on and on for more than 75 characters";
     (void)event(&scene, 0);
-    assert_string_equal(scene.out.data,
-                        "\r\033[2Koverall progress: 0 out of 2 tasks\n"
-                        "\033[2K1/2: preparing [================================>                 ]\n"
-                        "\033[2K2/2: pending   no suitable node (insufficient resources on 1 node) and on and on for more\xe2\x80\xa6\n"
-                        "\033[J");
+    assert_string_equal(
+        scene.out.data,
+        "\r\033[2Koverall progress: 0 out of 2 tasks\n"
+        "\033[2K1/2: preparing [================================>                 ]\n"
+        "\033[2K2/2: pending   no suitable node (insufficient resources on 1 node) and on and on for more\xe2\x80\xa6\n"
+        "\033[J");
     sw_buf_reset(&scene.out);
     (void)event(&scene, 1);
     assert_memory_equal(scene.out.data, "\033[3A\r", 5);
@@ -223,8 +225,9 @@ static void test_global(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),    cmocka_unit_test(test_failure_restarts_wait), cmocka_unit_test(test_update_status),
-        cmocka_unit_test(test_rollback), cmocka_unit_test(test_terminal),              cmocka_unit_test(test_removed_and_interrupted),
+        cmocka_unit_test(test_plain),         cmocka_unit_test(test_failure_restarts_wait),
+        cmocka_unit_test(test_update_status), cmocka_unit_test(test_rollback),
+        cmocka_unit_test(test_terminal),      cmocka_unit_test(test_removed_and_interrupted),
         cmocka_unit_test(test_global),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,7 +30,8 @@ static const char *const creates[] = {
     "--name web --restart-delay 1s --restart-window 1m --update-parallelism 0 --rollback-order start-first i",
     "--name web --update-max-failure-ratio .25 --update-failure-action rollback --update-monitor 100ms i",
     "--name web --user u:g --workdir /w --hostname h-{{.Task.Slot}} --read-only --init --tty --stop-signal INT i",
-    "--name web --stop-grace-period 1m --cap-add net_admin --cap-add ALL --cap-drop CAP_CHOWN --sysctl a.b=1 --ulimit nofile=5:6 i",
+    "--name web --stop-grace-period 1m --cap-add net_admin --cap-add ALL --cap-drop CAP_CHOWN --sysctl a.b=1 --ulimit nofile=5:6 "
+    "i",
     "--name web --entrypoint sh i@sha256:0123456789012345678901234567890123456789012345678901234567890123",
     "--name web --mode global --replicas 2 i",
     "--name web --mode global --replicas-max-per-node 2 i",
@@ -60,11 +61,19 @@ static const char *const updates[] = {
 
 static const char *const base =
     "--name web --label a=1 --label old=1 -e A=1 -e B=2 --user u --constraint node.role==manager --mount type=tmpfs,target=/old "
-    "-p 80:80 --cap-add NET_ADMIN --sysctl k=1 --ulimit nofile=1:2 --limit-memory 8m --entrypoint run --update-delay 1s nginx:1 go";
+    "-p 80:80 --cap-add NET_ADMIN --sysctl k=1 --ulimit nofile=1:2 --limit-memory 8m --entrypoint run --update-delay 1s nginx:1 "
+    "go";
 
 static int parse(const char *line, bool create, struct flags *flags, char *copy)
 {
-    struct flags_usage usage = { "swarm-cli", "service", "X", 1, -1, create, "", create ? spec_create_flags : spec_update_flags,
+    struct flags_usage usage = { "swarm-cli",
+                                 "service",
+                                 "X",
+                                 1,
+                                 -1,
+                                 create,
+                                 "",
+                                 create ? spec_create_flags : spec_update_flags,
                                  create ? spec_create_flag_count : spec_update_flag_count };
     static char *argv[64];
     int argc = 0;
@@ -184,7 +193,8 @@ static void test_refused_values(void **state)
         const char *error;
     } cases[] = {
         { values_check_mount, "type=bind,source=/x", "target is required" },
-        { values_check_mount, "type=bind,source=/x,target=/y,volume-nocopy", "cannot mix 'volume-*' options with mount type 'bind'" },
+        { values_check_mount, "type=bind,source=/x,target=/y,volume-nocopy",
+          "cannot mix 'volume-*' options with mount type 'bind'" },
         { values_check_mount, "target=/y,foo=1", "unexpected key 'foo' in 'foo=1'" },
         { values_check_mount, "target=/y,readonly=maybe", "invalid value for readonly: maybe" },
         { values_check_mount, "target=/y,type=npipe", "mount type 'npipe' is not supported" },
@@ -235,7 +245,7 @@ static void test_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_trace), cmocka_unit_test(test_noop_update), cmocka_unit_test(test_rollback_and_scale),
+        cmocka_unit_test(test_trace),          cmocka_unit_test(test_noop_update), cmocka_unit_test(test_rollback_and_scale),
         cmocka_unit_test(test_refused_values), cmocka_unit_test(test_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
