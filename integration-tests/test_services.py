@@ -101,7 +101,8 @@ def test_logs_of_all_tasks(lab1, service):
         return done.stdout.count("to-out") == 2 and done.stderr.count("to-err") == 2 and done
     done = wait_for(lines, "both tasks' lines")
     assert re.match(rf"{service}\.[12]\.[0-9a-z]+@m1 +\| to-out", done.stdout)
-    assert lab1.cli("service", "logs", "--raw", "--tail", "1", service).stdout == "to-out\nto-out\n"
+    raw = lab1.cli("service", "logs", "--raw", "--tail", "2", service)
+    assert raw.stdout == "to-out\nto-out\n" and raw.stderr == "to-err\nto-err\n"
 
 
 def test_history_is_limited(lab1, service):
