@@ -22,6 +22,7 @@ struct balancer;
 struct local;
 struct relay;
 struct records;
+struct listening;
 
 struct agent_options {
     uint64_t drain_ms;
@@ -51,6 +52,7 @@ struct agent {
     struct balancer *balancer;
     struct local *local;
     struct relay *relay;
+    struct listening *listening;
     bool empty; /* WORKER_EMPTY came */
     size_t cleanup_left;
     struct svc_timer *cleanup_timer;
@@ -88,6 +90,14 @@ void relay_subscribe(struct relay *relay, const Swarm__LogSubscribe *request);
 void relay_unsubscribe(struct relay *relay, uint64_t subscription);
 void relay_drop_all(struct relay *relay); /* the session ended */
 size_t relay_count(const struct relay *relay);
+
+/* listening.c: holds back STARTED of a task with published TCP ports until it listens on them, at most 3 s */
+typedef void listening_tell_fn(struct agent *agent, const struct executor_event *event);
+struct listening *listening_new(struct agent *agent, listening_tell_fn *tell);
+void listening_free(struct listening *listening); /* NULL is fine */
+void listening_expect(struct listening *listening, const Swarm__Task *task); /* before it is prepared */
+/* true: the event is kept and told later. Any later event of the task makes it tell the kept one first. */
+bool listening_hold(struct listening *listening, const struct executor_event *event);
 
 /* records.c: tasks on disk (LMDB below <state>/agent/tasks) */
 int records_open(const char *state_dir, struct records **ret_records, struct sw_err *err);

@@ -13,6 +13,7 @@ static void perform(struct agent *agent, const struct worker_effect *effect, boo
     case WORKER_FORGET:
         return; /* written already, all of the step at once */
     case WORKER_PREPARE:
+        listening_expect(agent->listening, effect->task);
         executor_prepare(agent->executor, effect->task);
         return;
     case WORKER_START:
@@ -129,15 +130,9 @@ static enum worker_event_type type_of(enum executor_event_type type)
 
 static void cleanup_one(struct agent *agent);
 
-static void on_executor(void *arg, const struct executor_event *event)
+static void tell_core(struct agent *agent, const struct executor_event *event)
 {
-    struct agent *agent = arg;
     char address[64], text[SW_ERR_TEXT_MAX] = "";
-    if (agent->options.cleanup) {
-        if (event->type == EXECUTOR_REMOVED)
-            cleanup_one(agent);
-        return;
-    }
     if (event->text != NULL)
         (void)snprintf(text, sizeof text, "%s", event->text);
     sw_pb_text_clean(text);
@@ -152,6 +147,18 @@ static void on_executor(void *arg, const struct executor_event *event)
                           .exit_code = event->exit_code,
                           .oom_killed = event->oom_killed,
                       });
+}
+
+static void on_executor(void *arg, const struct executor_event *event)
+{
+    struct agent *agent = arg;
+    if (agent->options.cleanup) {
+        if (event->type == EXECUTOR_REMOVED)
+            cleanup_one(agent);
+        return;
+    }
+    if (!listening_hold(agent->listening, event))
+        tell_core(agent, event);
 }
 
 /* ---- recovery ---- */
@@ -343,6 +350,7 @@ static int start(struct svc *svc, void *state, struct sw_err *err)
     agent->description = node_description(agent);
     agent->timer = svc_timer_new(svc, on_timer, agent);
     agent->relay = relay_new(agent);
+    agent->listening = listening_new(agent, tell_core);
     if (bus_new(svc, &agent->bus, err) != 0 || records_open(svc_state_dir(svc), &agent->records, err) != 0 ||
         balancer_open(agent, &agent->balancer, err) != 0 || core_start(agent, err) != 0 || identity_load(agent, err) != 0)
         return -(int)err->code;
@@ -358,6 +366,7 @@ static void stop(struct svc *svc, void *state)
     local_close(agent->local);
     if (agent->relay != NULL)
         relay_free(agent->relay);
+    listening_free(agent->listening);
     session_close(agent->session);
     balancer_close(agent->balancer);
     svc_timer_free(agent->timer);
