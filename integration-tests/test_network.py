@@ -129,8 +129,8 @@ def test_own_table_only_and_mended(lab1, service):
 
 
 def test_port_of_a_local_process(lab1, service):
-    server = subprocess.Popen(["nsenter", f"--net=/proc/{(lab1.dir / 'nodes/m1/holder').read_text().strip()}/ns/net", "--", "/bin/busybox", "nc",
-                               "-lk", "-p", "18087", "-e", "/bin/true"])
+    server = subprocess.Popen(["nsenter", f"--net=/proc/{(lab1.dir / 'nodes/m1/holder').read_text().strip()}/ns/net", "--", "/usr/bin/python3", "-m",
+                               "http.server", "18087"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: "18087" in lab1.on("m1", "ss", "-Hltn").stdout, "the process listens")
         lab1.create(service, "--publish", "published=18087,target=80,mode=host", "--restart-condition", "none", detach=True)

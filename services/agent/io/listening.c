@@ -2,6 +2,8 @@
  * would send it connections that it refuses, and a rolling update would lose them. What /proc says is enough: no probe
  * connection that the program would have to answer. A program that takes longer than LIMIT_MS is taken as it is.
  */
+#include "common/base/id.h"
+#include "common/base/id.h"
 #include "services/agent/io/agent.h"
 
 #include <stdio.h>
