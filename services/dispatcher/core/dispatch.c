@@ -33,7 +33,7 @@ void dispatch_free(struct dispatch *d)
     free(d);
 }
 
-struct dispatch_effect *effect_add(struct dispatch *d, enum dispatch_effect_type type)
+struct dispatch_effect *dispatch_effect_add(struct dispatch *d, enum dispatch_effect_type type)
 {
     if (d->effect_count == d->effect_cap) {
         d->effect_cap = d->effect_cap != 0 ? d->effect_cap * 2 : 32;
@@ -55,14 +55,14 @@ static const struct dispatch_peer *peer_copy(struct dispatch *d, const struct di
 
 void effect_reply(struct dispatch *d, const struct dispatch_peer *peer, const void *message)
 {
-    struct dispatch_effect *effect = effect_add(d, DISPATCH_REPLY);
+    struct dispatch_effect *effect = dispatch_effect_add(d, DISPATCH_REPLY);
     effect->peer = peer_copy(d, peer);
     effect->message = message;
 }
 
 void effect_refuse(struct dispatch *d, const struct dispatch_peer *peer, enum sw_code code, const char *text)
 {
-    struct dispatch_effect *effect = effect_add(d, DISPATCH_REFUSE);
+    struct dispatch_effect *effect = dispatch_effect_add(d, DISPATCH_REFUSE);
     effect->peer = peer_copy(d, peer);
     effect->code = code;
     effect->text = sw_scratch_str(&d->scratch, text);
@@ -70,7 +70,7 @@ void effect_refuse(struct dispatch *d, const struct dispatch_peer *peer, enum sw
 
 void effect_send(struct dispatch *d, const struct dnode *node, const void *message)
 {
-    struct dispatch_effect *effect = effect_add(d, DISPATCH_SEND);
+    struct dispatch_effect *effect = dispatch_effect_add(d, DISPATCH_SEND);
     effect->peer = peer_copy(d, &node->peer);
     effect->node_id = sw_scratch_str(&d->scratch, node->id);
     effect->message = message;
@@ -78,7 +78,7 @@ void effect_send(struct dispatch *d, const struct dnode *node, const void *messa
 
 void effect_note(struct dispatch *d, const char *node_id, const char *text)
 {
-    struct dispatch_effect *effect = effect_add(d, DISPATCH_NOTE);
+    struct dispatch_effect *effect = dispatch_effect_add(d, DISPATCH_NOTE);
     effect->node_id = sw_scratch_str(&d->scratch, node_id);
     effect->text = sw_scratch_str(&d->scratch, text);
 }

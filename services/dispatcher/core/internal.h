@@ -92,7 +92,7 @@ struct dispatch {
 };
 
 /* dispatch.c */
-struct dispatch_effect *effect_add(struct dispatch *d, enum dispatch_effect_type type);
+struct dispatch_effect *dispatch_effect_add(struct dispatch *d, enum dispatch_effect_type type);
 void effect_reply(struct dispatch *d, const struct dispatch_peer *peer, const void *message);
 void effect_refuse(struct dispatch *d, const struct dispatch_peer *peer, enum sw_code code, const char *text);
 void effect_send(struct dispatch *d, const struct dnode *node, const void *message);

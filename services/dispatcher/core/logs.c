@@ -47,7 +47,7 @@ static void end_up(struct dispatch *d, uint64_t number, const char *task_id, con
     message->has_end = true;
     message->end = true;
     message->error = sw_scratch_str(&d->scratch, why);
-    effect_add(d, DISPATCH_LOG_UP)->message = message;
+    dispatch_effect_add(d, DISPATCH_LOG_UP)->message = message;
 }
 
 /* The node that runs a task, or NULL with the reason sent up. */
@@ -172,7 +172,7 @@ void logs_message(struct dispatch *d, const struct dispatch_event *event)
     Swarm__LogMessage *up = sw_scratch_alloc(&d->scratch, sizeof *up);
     *up = *in; /* entries stay the event's: they live until the caller has performed the effects */
     up->node_id = sw_scratch_str(&d->scratch, node->id);
-    struct dispatch_effect *effect = effect_add(d, DISPATCH_LOG_UP);
+    struct dispatch_effect *effect = dispatch_effect_add(d, DISPATCH_LOG_UP);
     effect->message = up;
     struct dispatch_peer *peer = sw_scratch_alloc(&d->scratch, sizeof *peer);
     *peer = *event->peer;

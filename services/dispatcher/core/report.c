@@ -250,7 +250,7 @@ void report_flush(struct dispatch *d)
     d->gathering = empty;
     d->in_flight = true;
     batch_build(d);
-    effect_add(d, DISPATCH_COMMIT)->message = d->batch;
+    dispatch_effect_add(d, DISPATCH_COMMIT)->message = d->batch;
 }
 
 static void asks_refuse(struct dispatch *d, const struct dqueue *queue, enum sw_code code, const char *text)
