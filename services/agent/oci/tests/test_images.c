@@ -132,7 +132,8 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 static int clean(void **state)
 {
     (void)state;
-    (void)chdir("/");
+    if (chdir("/") != 0)
+        return -1;
     return nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
