@@ -177,12 +177,30 @@ static bool new_task_under_way(struct run *run, const Swarm__Task *task)
     return true;
 }
 
-/* Ask the slot's dirty tasks to stop. */
-static void stop_dirty(struct run *run, struct slot *slot)
+/* Ask the slot's dirty tasks to stop, all but one (NULL: all). */
+static void stop_dirty_but(struct run *run, struct slot *slot, const Swarm__Task *keep)
 {
     for (size_t i = 0; i < slot->count; i++)
-        if (task_live(slot->tasks[i]) && spec_dirty(run->check, slot->tasks[i]))
+        if (slot->tasks[i] != keep && task_live(slot->tasks[i]) && spec_dirty(run->check, slot->tasks[i]))
             slot->tasks[i] = task_want(run->world, slot->tasks[i], SWARM__TASK_STATE__TASK_SHUTDOWN);
+}
+
+static void stop_dirty(struct run *run, struct slot *slot)
+{
+    stop_dirty_but(run, slot, NULL);
+}
+
+/* The dirty task that serves until the new one does: the one that has come furthest. */
+static const Swarm__Task *serving(const struct run *run, const struct slot *slot)
+{
+    const Swarm__Task *best = NULL;
+    for (size_t i = 0; i < slot->count; i++) {
+        const Swarm__Task *task = slot->tasks[i];
+        bool counts = task_live(task) && !task_dead(task) && spec_dirty(run->check, task);
+        if (counts && (best == NULL || task->status->state > best->status->state))
+            best = task;
+    }
+    return best;
 }
 
 /* At most one live task of the new version; the best one stays. */
@@ -243,8 +261,7 @@ static void replace(struct run *run, struct slot *slot)
     Swarm__TaskState desired = was_live && start_first(run) ? SWARM__TASK_STATE__TASK_RUNNING : SWARM__TASK_STATE__TASK_READY;
     SW_AUTO(sw_free) char *node_id = slot->number == 0 ? sw_strdup(old->node_id) : NULL;
     plan_txn(&run->world->plan);
-    if (!start_first(run))
-        stop_dirty(run, slot);
+    stop_dirty_but(run, slot, start_first(run) ? serving(run, slot) : NULL);
     slot_add(slot, task_create(run->world, run->service, slot->number, node_id, desired));
 }
 
