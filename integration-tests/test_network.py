@@ -82,16 +82,35 @@ def test_way_out_is_masqueraded(lab1, service):
         server.wait()
 
 
-def test_udp(lab1, service):
-    lab1.create(service, "--publish", "18083:5353/udp", command=("sh", "-c", "while :; do nc -u -l -p 5353 -w 1 -e hostname; done"))
-    ns = f"/run/netns/{hub_name(lab1)}"
-    want = lab1.exec(lab1.tasks(service)[0], "hostname").stdout.strip()
+ECHO = """#include <arpa/inet.h>
+#include <sys/socket.h>
+int main(void)
+{
+    char text[512];
+    struct sockaddr_in peer, own = { .sin_family = AF_INET, .sin_port = htons(5353) };
+    socklen_t size;
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (bind(fd, (struct sockaddr *)&own, sizeof own) != 0)
+        return 1;
+    for (;;) {
+        size = sizeof peer;
+        ssize_t got = recvfrom(fd, text, sizeof text, 0, (struct sockaddr *)&peer, &size);
+        if (got > 0 && sendto(fd, text, (size_t)got, 0, (struct sockaddr *)&peer, size) < 0)
+            return 1;
+    }
+}
+"""
+ASK = ("import socket, sys\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.settimeout(1)\n"
+       "s.sendto(b'ping', (sys.argv[1], 18083))\nprint(s.recv(100))\n")
 
-    def answer():
-        done = run("nsenter", f"--net={ns}", "--", "/bin/busybox", "timeout", "2", "/bin/busybox", "nc", "-u", "-w", "1", lab1.address("m1"),
-                   "18083", input="x\n", check=False)
-        return want in done.stdout
-    wait_for(answer, "an answer over UDP")
+
+def test_udp(lab1, service, tmp_path):
+    (tmp_path / "echo.c").write_text(ECHO)
+    run("cc", "-static", "-O1", "-o", tmp_path / "echo", tmp_path / "echo.c")
+    lab1.create(service, "--replicas", "2", "--publish", "18083:5353/udp", "--mount", f"type=bind,source={tmp_path},target=/opt,readonly",
+                command=("/opt/echo",))
+    for node, host in (("hub", lab1.address("m1")), ("m1", "127.0.0.1")):
+        wait_for(lambda n=node, h=host: "ping" in lab1.on(n, "/usr/bin/python3", "-c", ASK, h, check=False).stdout, f"an answer over UDP at {node}")
 
 
 def test_host_mode_only_where_it_runs(lab1, service):
