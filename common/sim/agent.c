@@ -282,6 +282,7 @@ static void on_event(struct sim *sim, struct sim_event *event)
 {
     struct sim_agent *agent = sim->agents[event->node];
     const ProtobufCMessage *message = event->message;
+    agent->missed |= agent->cut;
     if (!agent->connected || event->conn != agent->conn || agent->cut)
         return;
     if (message->descriptor == &swarm__assignments__descriptor)
@@ -291,10 +292,9 @@ static void on_event(struct sim *sim, struct sim_event *event)
 bool agent_event(struct sim *sim, size_t node, unsigned conn, void *message)
 {
     struct sim_agent *agent = sim->agents[node];
-    bool gone = agent->conn != conn || !agent->connected;
-    if (gone || sim_chance(sim, 5)) {
+    if (agent->conn != conn || !agent->connected) {
         sw_pb_free(message);
-        return !gone;
+        return false;
     }
     sim_post(sim, sim_link_delay_ns(sim, &agent->down_ns),
              (struct sim_event){ .fn = on_event, .life = &agent->life, .node = node, .conn = conn, .message = message });
@@ -358,8 +358,10 @@ void agent_cut(struct sim *sim, size_t node, bool cut)
         return;
     sim_note(sim, "%s: link %s", agent_node_id(node), cut ? "cut" : "healed");
     agent->cut = cut;
-    if (cut && sim_below(sim, 2) == 0)
-        agent_lose_connection(sim, node); /* else only silence tells */
+    if (cut)
+        agent->missed = sim_below(sim, 2) == 0;
+    if (agent->missed)
+        agent_lose_connection(sim, node); /* a stream does not go on after a hole; before that, only silence tells */
 }
 
 /* ---- life ---- */

@@ -19,6 +19,7 @@ struct sim_agent {
     uint64_t generation;
     /* the link to the dispatcher */
     bool cut, connected;
+    bool missed; /* something was lost in the cut: the connection cannot go on */
     unsigned conn;
     int64_t up_ns, down_ns;
     uint64_t asked;
