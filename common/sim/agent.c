@@ -19,12 +19,6 @@ const struct sw_idmap *agent_containers(const struct sim *sim, size_t node)
     return &sim->agents[node]->containers;
 }
 
-void agent_excuse(struct sim *sim, size_t node)
-{
-    for (size_t i = 0; i < sim->agents[node]->containers.count; i++)
-        ((struct sim_container *)sim->agents[node]->containers.rows[i].value)->excused = true;
-}
-
 /* ---- the core and its effects ---- */
 
 static void ask(struct sim *sim, struct sim_agent *agent, enum question kind, void *message, int64_t timeout_ns);

@@ -62,28 +62,26 @@ void check_slots(struct sim *sim, const char *service_id)
 }
 
 /* The store has given the task up: whatever runs of it is told to stop. */
-static bool given_up(const struct sim *sim, size_t node, const char *task_id)
+static bool given_up(const struct sim *sim, const char *task_id)
 {
     const Swarm__Task *task = mirror_task(store_mirror(sim), task_id);
-    const Swarm__Node *at = mirror_node(store_mirror(sim), agent_node_id(node));
-    return task == NULL || at->status->state == SWARM__NODE_STATE__NODE_DOWN ||
-           task->status->state == SWARM__TASK_STATE__TASK_ORPHANED || task->status->state == SWARM__TASK_STATE__TASK_REJECTED;
+    return task == NULL || store_gave_up(sim, task_id) || task->status->state == SWARM__TASK_STATE__TASK_ORPHANED ||
+           task->status->state == SWARM__TASK_STATE__TASK_REJECTED;
 }
 
 /* Really running: no second container in a slot, except on nodes that were given up, and in start-first updates. */
 void check_containers(struct sim *sim, size_t node, const char *task_id)
 {
-    struct sim_container *mine = sw_idmap_get(agent_containers(sim, node), task_id);
+    const struct sim_container *mine = sw_idmap_get(agent_containers(sim, node), task_id);
     const Swarm__Service *service = mirror_service(store_mirror(sim), mine->service_id);
-    mine->excused |= given_up(sim, node, task_id);
-    if (mine->excused || service == NULL || start_first(service) || mine->slot == 0)
+    if (given_up(sim, task_id) || service == NULL || start_first(service) || mine->slot == 0)
         return;
     for (size_t n = 0; n < SIM_NODES; n++)
         for (size_t i = 0; i < agent_containers(sim, n)->count; i++) {
             const struct sw_idmap_row *row = &agent_containers(sim, n)->rows[i];
             const struct sim_container *other = row->value;
-            if (other == mine || !other->running || other->excused || other->slot != mine->slot ||
-                strcmp(other->service_id, mine->service_id) != 0 || given_up(sim, n, row->id))
+            if (other == mine || !other->running || other->slot != mine->slot ||
+                strcmp(other->service_id, mine->service_id) != 0 || given_up(sim, row->id))
                 continue;
             sim_broken(sim, SIM_UNSAFE, "tasks %s on %s and %s on %s run in one slot", task_id, agent_node_id(node), row->id, agent_node_id(n));
         }

@@ -25,6 +25,7 @@ void store_crash(struct sim *sim); /* manager-raft ends and comes back: connecti
 void store_elect(struct sim *sim); /* another term; for a moment there is no leader */
 const struct mirror *store_mirror(const struct sim *sim);
 size_t store_task_count(const struct sim *sim);
+bool store_gave_up(const struct sim *sim, const char *task_id); /* its node was down while it was there */
 
 /* ---- scheduler.c, dispatcher.c: the real cores ---- */
 void scheduler_open(struct sim *sim);
@@ -53,12 +54,10 @@ struct sim_container {
     char service_id[SW_ID_SIZE];
     uint64_t slot;
     bool running, exited;
-    bool excused; /* its node was given up meanwhile: a second one elsewhere is right */
     int exit_code;
     uint64_t start; /* counts starts, so that an old end does not hit a new beginning */
 };
 const struct sw_idmap *agent_containers(const struct sim *sim, size_t node); /* task id -> struct sim_container */
-void agent_excuse(struct sim *sim, size_t node);
 const char *agent_node_id(size_t node);
 
 /* ---- workload.c, check.c ---- */

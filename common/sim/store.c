@@ -18,6 +18,7 @@ struct sim_store {
     uint64_t index, term;
     bool leader;
     struct client clients[2];
+    struct sw_idmap given_up; /* tasks whose node was declared down while they were there */
 };
 
 const struct mirror *store_mirror(const struct sim *sim)
@@ -33,6 +34,7 @@ size_t store_task_count(const struct sim *sim)
 void store_close(struct sim *sim)
 {
     mirror_free(sim->store->mirror);
+    sw_idmap_deinit(&sim->store->given_up);
     free(sim->store);
 }
 
@@ -123,15 +125,26 @@ void store_subscribe(struct sim *sim, enum sim_client client, const struct sim_l
 
 /* ---- applying ---- */
 
+/* A replacement may start at once, wherever the old one is by now. */
+static void give_up(struct sim_store *store, const char *node_id)
+{
+    struct mirror_tasks tasks = mirror_tasks_of_node(store->mirror, node_id);
+    for (size_t i = 0; i < tasks.count; i++)
+        sw_idmap_put(&store->given_up, tasks.items[i]->id, NULL);
+}
+
+bool store_gave_up(const struct sim *sim, const char *task_id)
+{
+    return sw_idmap_has(&sim->store->given_up, task_id);
+}
+
 static void check_changes(struct sim *sim, const struct apply_result *result, const struct check_facts *old, size_t count)
 {
     for (size_t i = 0; i < result->change_count; i++) {
         const struct apply_change *change = &result->changes[i];
         const Swarm__Node *node = change->object;
         if (change->table == SWARM__TABLE__TABLE_NODE && node != NULL && node->status->state == SWARM__NODE_STATE__NODE_DOWN)
-            for (size_t n = 0; n < SIM_NODES; n++)
-                if (strcmp(agent_node_id(n), change->id) == 0)
-                    agent_excuse(sim, n);
+            give_up(sim->store, node->id);
         if (change->table != SWARM__TABLE__TABLE_TASK || change->object == NULL)
             continue;
         const struct check_facts *was = NULL;
@@ -188,7 +201,7 @@ void store_commit(struct sim *sim, enum sim_client client, const Swarm__StoreBat
 {
     struct client *c = &sim->store->clients[client];
     c->commit = true;
-    int64_t sync_ns = (int64_t)sim_below(sim, sim_chance(sim, 30) ? 300 : 3) * SIM_MS; /* now and then the disk is slow */
+    int64_t sync_ns = (int64_t)sim_below(sim, sim_chance(sim, 200) ? 500 : 3) * SIM_MS; /* now and then the disk is slow */
     int64_t delay_ns = sim_link_delay_ns(sim, &c->in_ns) + sync_ns;
     c->in_ns = sim->now_ns + delay_ns;
     sim_post(sim, delay_ns, (struct sim_event){ .fn = on_commit, .life = &sim->store->life, .conn = c->conn, .kind = (int)client,
