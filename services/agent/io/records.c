@@ -1,10 +1,13 @@
 #include "services/agent/io/agent.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAP_SIZE ((size_t)1 << 32) /* address space only */
+#define RESERVE (16 << 20)         /* bytes of the file that are its own from the start: WORKER_TASKS_MAX records fit */
 #define GENERATIONS 1000000u       /* tables that one life of the agent may send */
 
 struct records {
@@ -34,6 +37,14 @@ static int tables_open(struct records *records, struct sw_err *err)
     return rc != 0 ? failed(err, "commit", rc) : 0;
 }
 
+/* Statuses must be kept also when containers, logs and images have filled the disk: an agent that cannot write them down ends. */
+static void reserve(MDB_env *env, const char *dir)
+{
+    mdb_filehandle_t fd;
+    if (mdb_env_get_fd(env, &fd) == 0 && fallocate(fd, 0, 0, RESERVE) != 0 && errno == ENOSPC)
+        svc_log(SVC_WARN, "no room could be set aside for task records", "dir=%s", dir);
+}
+
 /* NOMETASYNC: a power cut may undo the last write, but it has also ended every container, and that is found out at start. */
 int records_open(const char *state_dir, struct records **ret_records, struct sw_err *err)
 {
@@ -52,6 +63,7 @@ int records_open(const char *state_dir, struct records **ret_records, struct sw_
         records_close(records);
         return failed(err, dir, rc);
     }
+    reserve(records->env, dir);
     if (tables_open(records, err) != 0) {
         records_close(records);
         return -(int)err->code;

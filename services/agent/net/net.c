@@ -7,6 +7,7 @@
 
 #include "services/agent/net/addresses.h"
 #include "services/agent/net/links.h"
+#include "services/agent/net/portcheck.h"
 
 #include "common/base/buf.h"
 
@@ -136,13 +137,29 @@ static int make_links(struct net *net, const struct net_task *task, pid_t pid, s
     return rc;
 }
 
+/* A host-mode port that a program of the node listens on would be taken from it by our rules: the task is refused instead. */
+static int check_host_ports(const Swarm__Task *task, struct sw_err *err)
+{
+    for (size_t i = 0; task->endpoint != NULL && i < task->endpoint->n_ports; i++) {
+        const Swarm__PortConfig *port = task->endpoint->ports[i];
+        if (port->publish_mode != SWARM__PUBLISH_MODE__PUBLISH_HOST || port->published_port == 0)
+            continue;
+        int rc = portcheck(port->protocol, port->published_port, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
 static int net_attach(struct attachment *self, const Swarm__Task *swarm_task, pid_t pid, struct attachment_result *ret,
                       struct sw_err *err)
 {
     struct net *net = from_base(self);
     net_detach(self, swarm_task->id);
     uint32_t address = 0;
-    int rc = addresses_take(&net->addresses, &address, err);
+    int rc = check_host_ports(swarm_task, err);
+    if (rc == 0)
+        rc = addresses_take(&net->addresses, &address, err);
     if (rc < 0)
         return rc;
 

@@ -69,14 +69,14 @@ void container_free(struct container *container)
 
 /* ---- files ---- */
 /* Not synced: after a crash of the host there is no container, and nothing of it is wanted. */
-int container_write(const struct container *container, const char *name, const char *text, struct sw_err *err)
+int container_write(const struct container *container, const char *name, mode_t mode, const char *text, struct sw_err *err)
 {
     SW_AUTO(sw_free) char *path = sw_strf("%s/%s", container->bundle, name);
     SW_AUTO(sw_free) char *temp = sw_strf("%s.new", path);
     size_t len = strlen(text);
-    SW_AUTO(sw_close) int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    SW_AUTO(sw_close) int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     /* Users of the container read some of these; the daemon's umask would not let them. */
-    if (fd < 0 || fchmod(fd, 0644) != 0 || write(fd, text, len) != (ssize_t)len || rename(temp, path) != 0)
+    if (fd < 0 || fchmod(fd, mode) != 0 || write(fd, text, len) != (ssize_t)len || rename(temp, path) != 0)
         return sw_fail(err, errno == ENOSPC ? SW_LIMIT : SW_IO, "write %s: %s", path, strerror(errno));
     return 0;
 }
@@ -87,7 +87,7 @@ int container_save(struct container *container, struct sw_err *err)
                              "stop_signal", container->stop_signal, "tty", container->tty, "anonymous", container->anonymous);
     SW_AUTO(sw_free) char *text = json_dumps(file, JSON_SORT_KEYS);
     json_decref(file);
-    return container_write(container, "container.json", text, err);
+    return container_write(container, "container.json", 0600, text, err);
 }
 
 int container_load(struct container *container, struct sw_err *err)
@@ -217,7 +217,7 @@ void container_lost(struct container *container)
 {
     const char *argv[] = { container->executor->shim, "--delete", container->bundle, NULL };
     struct svc_child_spec spec = { .argv = argv, .timeout_ms = 20000, .done = on_deleted, .arg = container };
-    container->failed = container->state == CONTAINER_STARTING;
+    container->failed = container->state == CONTAINER_STARTING || container->state == CONTAINER_TURN;
     container->state = CONTAINER_LOST;
     if (svc_child_run(container->executor->svc, &spec, &container->child, NULL) != 0) {
         struct svc_child_result failed = { .status = -1, .err = "", .out = "" };
@@ -303,14 +303,29 @@ int container_connect(struct container *container, struct sw_err *err)
     return 0;
 }
 
+/* A monitor that is too busy to speak: the runtime's pid file says that its container was started. */
+static void hello_from_files(struct container *container)
+{
+    size_t len;
+    SW_AUTO(sw_free) char *text = NULL;
+    SW_AUTO(sw_free) char *path = sw_strf("%s/pid", container->bundle);
+    int pid = svc_file_read(path, 32, &text, &len, NULL) == 0 ? atoi(text) : 0;
+    if (pid <= 0)
+        return;
+    container->pid = pid;
+    container->state = CONTAINER_RUNNING;
+}
+
 void container_hello(struct container *container)
 {
     char text[WORD_MAX];
     struct pollfd wait = { .fd = container->socket, .events = POLLIN };
     int pid;
     container->state = CONTAINER_PREPARED;
-    if (poll(&wait, 1, 2000) != 1)
+    if (poll(&wait, 1, 2000) != 1) {
+        hello_from_files(container);
         return;
+    }
     ssize_t len = recv(container->socket, text, sizeof text - 1, MSG_DONTWAIT);
     if (len <= 0) {
         disconnect(container);
@@ -320,6 +335,8 @@ void container_hello(struct container *container)
     if (sscanf(text, "running %d", &pid) == 1) {
         container->pid = pid;
         container->state = CONTAINER_RUNNING;
+    } else if (strcmp(text, "starting") == 0) {
+        container->state = CONTAINER_STARTING;
     } else if (strncmp(text, "exited ", 7) == 0) {
         note_ended(container, text + 7, false);
     } else if (strncmp(text, "failed ", 7) == 0) {

@@ -116,12 +116,19 @@ static void queue(struct container *container, const char *digest)
     oci_turns(container->executor);
 }
 
+/* A registry that cannot be reached from here may answer another node: the task is rejected, and the scheduler chooses again.
+ * Only what this node will have room for later is worth waiting for. */
+static enum executor_failure pull_failure(const struct sw_err *err)
+{
+    return err->code == SW_LIMIT || err->code == SW_NOMEM ? EXECUTOR_FAILED_TEMPORARY : EXECUTOR_FAILED_FATAL;
+}
+
 static void on_pulled(void *arg, const Swarm__Image *image, const struct sw_err *err)
 {
     struct container *container = arg;
     container->job = NULL;
     if (image == NULL)
-        oci_prepare_failed(container, oci_failure(err), err->text);
+        oci_prepare_failed(container, pull_failure(err), err->text);
     else
         queue(container, image->digest);
 }
@@ -137,7 +144,7 @@ static void find_image(struct container *container)
     if (store_find(images, name, &row, NULL) == 0)
         queue(container, store_digest(row));
     else if (images_pull(images, name, &calls, &container->job, &err) != 0)
-        oci_prepare_failed(container, oci_failure(&err), err.text);
+        oci_prepare_failed(container, pull_failure(&err), err.text);
 }
 
 static bool id_valid(const char *id)
@@ -183,6 +190,15 @@ void executor_prepare(struct executor *executor, const Swarm__Task *task)
 void executor_start(struct executor *executor, const char *task_id)
 {
     struct container *container = oci_find(executor, task_id);
+    if (container != NULL && container->state == CONTAINER_STARTING)
+        return; /* an earlier agent asked for it: STARTED is on its way */
+    if (container != NULL && container->state == CONTAINER_RUNNING) {
+        oci_post(executor, &(struct executor_event) { .type = EXECUTOR_STARTED,
+                                                      .task_id = task_id,
+                                                      .pid = container->pid,
+                                                      .container_id = container->container_id });
+        return;
+    }
     if (container == NULL || container->state != CONTAINER_PREPARED) {
         oci_post(executor, &(struct executor_event) { .type = EXECUTOR_STARTED,
                                                       .task_id = task_id,
@@ -302,7 +318,7 @@ static void adopt(struct container *container)
 {
     struct executor *executor = container->executor;
     struct sw_err err;
-    if (container->state != CONTAINER_PREPARED && container->state != CONTAINER_RUNNING)
+    if (container->state != CONTAINER_PREPARED && container->state != CONTAINER_STARTING && container->state != CONTAINER_RUNNING)
         return;
     if (executor->attachment->ops->adopt(executor->attachment, container->id, container->shim, &container->net, &err) != 0)
         svc_log(SVC_WARN, "network of a container not taken over", "task=%s err=\"%s\"", container->id, err.text);

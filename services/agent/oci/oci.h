@@ -116,7 +116,7 @@ void container_send(struct container *container, const char *text);
 int container_save(struct container *container, struct sw_err *err);
 int container_load(struct container *container, struct sw_err *err);
 bool container_read_exit(struct container *container); /* false: there is no record */
-int container_write(const struct container *container, const char *name, const char *text, struct sw_err *err);
+int container_write(const struct container *container, const char *name, mode_t mode, const char *text, struct sw_err *err);
 void container_clean(struct container *container); /* removes its files in a child, then tells REMOVED if it was asked for */
 void container_lost(struct container *container);  /* no shim and no record: the runtime is told to delete what is left */
 void container_hello(struct container *container); /* at recovery: waits for the shim's first word, 2 s at most */

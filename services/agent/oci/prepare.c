@@ -174,7 +174,7 @@ static int make_bundle(struct container *container, struct sw_err *err)
     if (rc == 0)
         rc = make_conf(container, row, &plan, &conf, err);
     if (rc == 0)
-        rc = container_write(container, "shim.conf", sw_buf_str(&conf), err);
+        rc = container_write(container, "shim.conf", 0600, sw_buf_str(&conf), err);
     json_decref(config);
     return rc;
 }
@@ -232,10 +232,10 @@ static int write_files(struct container *container, const char *hostname, struct
     SW_AUTO(sw_free) char *hosts = config_hosts(spec, hostname, addresses, container->net.count);
     SW_AUTO(sw_free) char *resolv = config_resolv(spec, host);
     SW_AUTO(sw_free) char *name = sw_strf("%s\n", hostname);
-    int rc = container_write(container, "hosts", hosts, err);
+    int rc = container_write(container, "hosts", 0644, hosts, err);
     if (rc == 0)
-        rc = container_write(container, "resolv.conf", resolv, err);
-    return rc == 0 ? container_write(container, "hostname", name, err) : rc;
+        rc = container_write(container, "resolv.conf", 0644, resolv, err);
+    return rc == 0 ? container_write(container, "hostname", 0644, name, err) : rc;
 }
 
 static int make_config(struct container *container, struct config_input *in, struct sw_err *err)
@@ -253,7 +253,7 @@ static int make_config(struct container *container, struct config_input *in, str
         return rc;
     SW_AUTO(sw_free) char *text = json_dumps(config, JSON_COMPACT);
     json_decref(config);
-    return text != NULL ? container_write(container, "config.json", text, err)
+    return text != NULL ? container_write(container, "config.json", 0600, text, err)
                         : sw_fail(err, SW_INVALID, "the container's settings hold text that is not UTF-8");
 }
 

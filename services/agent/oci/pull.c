@@ -337,7 +337,7 @@ static int work_new(struct images *images, const char *key, struct work **ret, s
     for (struct work *work = images->works; work != NULL; work = work->next)
         count++;
     if (count >= WORKS_MAX)
-        return sw_fail(err, SW_UNAVAILABLE, "%d image copies are under way already", WORKS_MAX);
+        return sw_fail(err, SW_LIMIT, "%d image copies are under way already", WORKS_MAX);
     struct work *work = sw_alloc0(sizeof *work);
     work->images = images;
     work->key = sw_strdup(key);

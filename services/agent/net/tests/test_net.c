@@ -256,13 +256,48 @@ static void test_portcheck(void **state)
     assert_int_equal(portcheck(SWARM__PORT_PROTOCOL__PORT_TCP, port, &err), 0);
 }
 
+/* A task whose host-mode port a program of the node holds is refused before anything of it is made. */
+static void test_host_port_in_use(void **state)
+{
+    (void)state;
+    struct attachment *net = open_net();
+    struct attachment_result result;
+    struct sw_err err = { 0 };
+    uint16_t number = 0;
+    pid_t pid = spawn_task();
+    int fd = listen_tcp(&number);
+    char want[64], id[] = TASK_A;
+    Swarm__PortConfig port = SWARM__PORT_CONFIG__INIT, *ports[] = { &port };
+    Swarm__Endpoint endpoint = SWARM__ENDPOINT__INIT;
+    Swarm__Task task = SWARM__TASK__INIT;
+    port.publish_mode = SWARM__PUBLISH_MODE__PUBLISH_HOST;
+    port.published_port = number;
+    endpoint.ports = ports;
+    endpoint.n_ports = 1;
+    task.id = id;
+    task.endpoint = &endpoint;
+    (void)snprintf(want, sizeof want, "port %u/tcp is in use on this node", number);
+    assert_int_equal(net->ops->attach(net, &task, pid, &result, &err), -SW_CONFLICT);
+    assert_string_equal(err.text, want);
+    port.publish_mode = SWARM__PUBLISH_MODE__PUBLISH_INGRESS; /* our own rules come first there, as they do on all nodes */
+    assert_int_equal(net->ops->attach(net, &task, pid, &result, &err), 0);
+    net->ops->detach(net, id);
+    port.publish_mode = SWARM__PUBLISH_MODE__PUBLISH_HOST;
+    (void)close(fd);
+    if (net->ops->attach(net, &task, pid, &result, &err) != 0)
+        fail_msg("attach: %s", err.text);
+    net->ops->detach(net, id);
+    end_task(pid);
+    net_close(net, true);
+}
+
 int main(void)
 {
     if (unshare(CLONE_NEWNET) != 0)
         return 77;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attach_and_talk), cmocka_unit_test(test_adopt),     cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_attach_is_fast),  cmocka_unit_test(test_portcheck),
+        cmocka_unit_test(test_attach_is_fast),  cmocka_unit_test(test_portcheck), cmocka_unit_test(test_host_port_in_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

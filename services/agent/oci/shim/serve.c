@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define ORPHAN_LOOK_MS 5000
+
 enum shim_state { SHIM_WAITING, SHIM_STARTING, SHIM_RUNNING, SHIM_FAILED, SHIM_EXITED };
 
 struct shim {
@@ -93,21 +95,24 @@ static void write_exit(const struct shim *shim)
 }
 
 /* ---- output ---- */
-static bool pump(struct shim *shim, int *fd, int stream)
+#define READ_SIZE 16384
+#define READS_A_TURN 4                     /* a container that never stops writing must not keep commands waiting */
+#define READS_AT_END (1048576 / READ_SIZE) /* more than a pipe holds; nobody writes any more */
+
+static void pump(struct shim *shim, int *fd, int stream, unsigned reads)
 {
-    char data[16384];
-    while (*fd >= 0) {
+    char data[READ_SIZE];
+    for (; *fd >= 0 && reads > 0; reads--) {
         ssize_t len = read(*fd, data, sizeof data);
         if (len > 0) {
             shim_log_write(&shim->log, stream, data, (size_t)len);
             continue;
         }
         if (len < 0 && (errno == EAGAIN || errno == EINTR))
-            return true;
+            return;
         (void)close(*fd); /* the end, or EIO from a terminal nobody holds any more */
         *fd = -1;
     }
-    return false;
 }
 
 static void trim(char *text)
@@ -179,8 +184,8 @@ static void exited(struct shim *shim, int status)
 {
     shim->code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     shim->oom = shim->code != 0 && shim_oom_seen(shim->conf);
-    (void)pump(shim, &shim->stdio.out, 0);
-    (void)pump(shim, &shim->stdio.err, 1);
+    pump(shim, &shim->stdio.out, 0, READS_AT_END);
+    pump(shim, &shim->stdio.err, 1, READS_AT_END);
     shim_log_close(&shim->log);
     write_exit(shim);
     enter(shim, SHIM_EXITED);
@@ -261,6 +266,18 @@ static void greet(struct shim *shim)
     (void)close(fd);
 }
 
+/* The agent was killed while it prepared us, and the next one took the bundle away before our socket was there to be told. */
+static bool orphaned(const struct shim *shim)
+{
+    char path[4096];
+    if (access("shim.conf", F_OK) == 0)
+        return false;
+    int len = snprintf(path, sizeof path, "%s/%s", shim->conf->socket_dir, shim->conf->socket_name);
+    if (len < (int)sizeof path)
+        (void)unlink(path);
+    return true;
+}
+
 static void turn(struct shim *shim)
 {
     struct pollfd fds[4 + SHIM_CLIENTS_MAX];
@@ -272,12 +289,16 @@ static void turn(struct shim *shim)
     fds[3] = (struct pollfd) { .fd = running ? shim->stdio.err : -1, .events = POLLIN };
     for (size_t i = 0; i < SHIM_CLIENTS_MAX; i++)
         fds[4 + i] = (struct pollfd) { .fd = shim->clients[i], .events = POLLIN };
-    if (poll(fds, 4 + SHIM_CLIENTS_MAX, -1) < 0)
+    bool waiting = shim->state == SHIM_WAITING;
+    int ready = poll(fds, 4 + SHIM_CLIENTS_MAX, waiting ? ORPHAN_LOOK_MS : -1);
+    if (ready == 0 && orphaned(shim))
+        shim->over = true;
+    if (ready <= 0)
         return;
     if (fds[2].revents != 0)
-        (void)pump(shim, &shim->stdio.out, 0);
+        pump(shim, &shim->stdio.out, 0, READS_A_TURN);
     if (fds[3].revents != 0)
-        (void)pump(shim, &shim->stdio.err, 1);
+        pump(shim, &shim->stdio.err, 1, READS_A_TURN);
     if (fds[0].revents != 0)
         reap(shim);
     for (size_t i = 0; i < SHIM_CLIENTS_MAX && !shim->over; i++)

@@ -167,12 +167,52 @@ def test_mounts(d, base):
 
 def test_failures(d, base):
     line = d.ask('prepare noimg nosuch.invalid/x {}', "prepared noimg")[-1]
-    assert "failure=" in line and "failure=0" not in line and "nosuch.invalid/x" in line
+    assert "failure=2" in line and "nosuch.invalid/x" in line, line  # another node may reach the registry: no retry here
     assert "failure=0" in d.ask('prepare nocmd demo {"args":["/no/such"]}', "prepared nocmd")[-1]
     line = d.ask("start nocmd", "started nocmd")[-1]
     assert "failure=2" in line and "/no/such" in line, line
     d.remove("nocmd")
     assert "unable to find user nobody" in d.ask('prepare nouser demo {"user":"nobody"}', "prepared nouser")[-1]
+
+
+def test_endless_output(d, base):
+    """A container that writes without a pause is still listened past: it can be signalled and killed."""
+    d.run("endless", {"args": ["/bin/busybox", "yes"]})
+    while not os.path.exists(base + "/state/logs/endless/json.log.1"):
+        time.sleep(0.01)
+    d.send("kill endless")
+    assert "code=137 oom=0" in d.until("exited endless")[-1]
+    d.remove("endless")
+
+
+def of_base_shims(base, task):
+    return [pid for pid in of_base(base) if open(f"/proc/{pid}/cmdline").read().endswith(f"/containers/{task}\0")]
+
+
+def test_cut_preparation(d, base, program):
+    """The agent is killed while a shim is being started; the shim finds that its bundle was taken away, and goes."""
+    d.ask('prepare cut demo {"args":["/bin/sleep","1000"]}', "prepared cut")
+    os.unlink(base + "/state/agent/containers/cut/container.json")  # what is written last
+    os.rename(base + "/run/containers/cut", base + "/run/hidden")  # and the socket is not there yet
+    d.process.send_signal(signal.SIGKILL)
+    d.process.wait()
+    d = Driver(program, base)
+    d.until("ready")
+    os.rename(base + "/run/hidden", base + "/run/containers/cut")
+    end = time.monotonic() + 20
+    while of_base_shims(base, "cut"):
+        assert time.monotonic() < end, "the shim stayed"
+        time.sleep(0.05)
+    assert not os.path.exists(base + "/run/containers/cut")
+    return d
+
+
+def test_modes(d, base):
+    d.ask('prepare modes demo {"args":["/bin/true"],"env":["PASSWORD=x"]}', "prepared modes")
+    bundle = base + "/state/agent/containers/modes/"
+    assert {f: oct(os.stat(bundle + f).st_mode & 0o777) for f in ("config.json", "shim.conf", "container.json", "hosts")} == {
+        "config.json": "0o600", "shim.conf": "0o600", "container.json": "0o600", "hosts": "0o644"}
+    d.remove("modes")
 
 
 def test_rotation(d, base):
@@ -288,11 +328,13 @@ def main():
         print(d.until("ready")[-1])
         assert "size=" in d.ask(f"import docker-archive:{base}/demo.tar demo", "image")[-1]
         assert "local=1" in d.ask("resolve demo", "resolve")[-1]
-        for test in (test_ordinary, test_signals, test_init_and_tty, test_oom, test_mounts, test_failures, test_rotation):
+        for test in (test_ordinary, test_signals, test_init_and_tty, test_oom, test_mounts, test_failures, test_rotation, test_endless_output,
+                     test_modes):
             print(test.__name__, flush=True)
             test(d, base)
         print("test_recovery", flush=True)
         d = test_recovery(d, base, program)
+        d = test_cut_preparation(d, base, program)
         test_speed(d, base)
         test_images(d, base)
         d.close()
