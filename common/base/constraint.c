@@ -88,9 +88,11 @@ static int parse_one(const char *text, struct constraint *ret, struct sw_err *er
     if (!value_text_ok(value))
         return sw_fail(err, SW_INVALID, "constraint '%.200s': value '%.100s' is invalid", text, value);
     if (!key_find(key, ret))
-        return sw_fail(err, SW_INVALID,
-                       "constraint '%.100s': unknown key '%.60s' (known: node.id, node.hostname, node.ip, node.role, node.platform.os, "
-                       "node.platform.arch, node.labels.NAME, engine.labels.NAME)", text, key);
+        return sw_fail(
+            err, SW_INVALID,
+            "constraint '%.100s': unknown key '%.60s' (known: node.id, node.hostname, node.ip, node.role, node.platform.os, "
+            "node.platform.arch, node.labels.NAME, engine.labels.NAME)",
+            text, key);
     ret->value = sw_strdup(value);
     return 0;
 }
@@ -117,7 +119,7 @@ void constraints_deinit(struct constraints *constraints)
         free(constraints->items[i].value);
     }
     free(constraints->items);
-    *constraints = (struct constraints){ 0 };
+    *constraints = (struct constraints) { 0 };
 }
 
 const char *constraint_arch(const char *arch)

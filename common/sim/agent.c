@@ -39,7 +39,7 @@ static void keep_records(struct sim_agent *agent, const struct worker_effect *ef
 
 static void on_table_ack(struct sim *sim, struct sim_event *event)
 {
-    agent_step(sim, sim->agents[event->node], (struct worker_event){ .type = WORKER_EV_TABLE_ACKED, .generation = event->tag });
+    agent_step(sim, sim->agents[event->node], (struct worker_event) { .type = WORKER_EV_TABLE_ACKED, .generation = event->tag });
 }
 
 /* False: a report that could not be sent. */
@@ -72,8 +72,9 @@ static bool perform(struct sim *sim, struct sim_agent *agent, const struct worke
         return true;
     case WORKER_TABLE:
         if (!sim_chance(sim, 20))
-            sim_post(sim, sim_delay_ns(sim), (struct sim_event){ .fn = on_table_ack, .life = &agent->life, .node = agent->node,
-                                                                 .tag = effect->table->generation });
+            sim_post(sim, sim_delay_ns(sim),
+                     (struct sim_event) {
+                         .fn = on_table_ack, .life = &agent->life, .node = agent->node, .tag = effect->table->generation });
         return true;
     case WORKER_RESYNC:
         sim_note(sim, "%s: assignments missed", agent_node_id(agent->node));
@@ -88,7 +89,7 @@ static void on_tick(struct sim *sim, struct sim_event *event)
 {
     struct sim_agent *agent = sim->agents[event->node];
     if (event->tag == agent->timer)
-        agent_step(sim, agent, (struct worker_event){ .type = WORKER_EV_TICK });
+        agent_step(sim, agent, (struct worker_event) { .type = WORKER_EV_TICK });
 }
 
 void agent_step(struct sim *sim, struct sim_agent *agent, struct worker_event event)
@@ -104,9 +105,9 @@ void agent_step(struct sim *sim, struct sim_agent *agent, struct worker_event ev
     agent->timer++;
     if (update.deadline_ms != UINT64_MAX)
         sim_post(sim, (int64_t)update.deadline_ms * SIM_MS - sim->now_ns,
-                 (struct sim_event){ .fn = on_tick, .life = &agent->life, .node = agent->node, .tag = agent->timer });
+                 (struct sim_event) { .fn = on_tick, .life = &agent->life, .node = agent->node, .tag = agent->timer });
     if (unsent)
-        agent_step(sim, agent, (struct worker_event){ .type = WORKER_EV_REPORTED, .ok = false });
+        agent_step(sim, agent, (struct worker_event) { .type = WORKER_EV_REPORTED, .ok = false });
 }
 
 /* ---- questions ---- */
@@ -127,7 +128,7 @@ static void ask(struct sim *sim, struct sim_agent *agent, enum question kind, vo
     uint64_t tag = ++agent->asked;
     agent->waiting[kind] = tag;
     sim_post(sim, timeout_ns,
-             (struct sim_event){ .fn = on_timeout, .life = &agent->life, .node = agent->node, .kind = (int)kind, .tag = tag });
+             (struct sim_event) { .fn = on_timeout, .life = &agent->life, .node = agent->node, .kind = (int)kind, .tag = tag });
     if (agent->cut || sim_chance(sim, 5))
         sw_pb_free(message);
     else
@@ -143,7 +144,7 @@ static void session_later(struct sim *sim, struct sim_agent *agent)
     int64_t b = 100 + 2 * agent->backoff_ms;
     agent->backoff_ms = b < BACKOFF_MAX_MS ? b : BACKOFF_MAX_MS;
     sim_post(sim, (int64_t)sim_below(sim, (uint64_t)agent->backoff_ms) * SIM_MS,
-             (struct sim_event){ .fn = on_again, .life = &agent->life, .node = agent->node, .tag = ++agent->again });
+             (struct sim_event) { .fn = on_again, .life = &agent->life, .node = agent->node, .tag = ++agent->again });
 }
 
 static void session_drop(struct sim *sim, struct sim_agent *agent, bool tell)
@@ -154,7 +155,7 @@ static void session_drop(struct sim *sim, struct sim_agent *agent, bool tell)
     agent->session = NULL;
     agent->beat++;
     if (tell)
-        agent_step(sim, agent, (struct worker_event){ .type = WORKER_EV_SESSION_DOWN });
+        agent_step(sim, agent, (struct worker_event) { .type = WORKER_EV_SESSION_DOWN });
 }
 
 static void session_lost(struct sim *sim, struct sim_agent *agent)
@@ -194,7 +195,8 @@ static void on_beat(struct sim *sim, struct sim_event *event)
         return;
     Swarm__Heartbeat beat = SWARM__HEARTBEAT__INIT;
     beat.session = agent->session;
-    sim_post(sim, agent->beat_ns, (struct sim_event){ .fn = on_beat, .life = &agent->life, .node = agent->node, .tag = agent->beat });
+    sim_post(sim, agent->beat_ns,
+             (struct sim_event) { .fn = on_beat, .life = &agent->life, .node = agent->node, .tag = agent->beat });
     ask(sim, agent, ASK_BEAT, sw_pb_clone(&beat), 2 * agent->beat_ns + SIM_S);
 }
 
@@ -204,8 +206,9 @@ static void session_opened(struct sim *sim, struct sim_agent *agent, const Swarm
     agent->beat_ns = reply->heartbeat_ns;
     free(agent->session);
     agent->session = sw_strdup(reply->session);
-    sim_post(sim, agent->beat_ns, (struct sim_event){ .fn = on_beat, .life = &agent->life, .node = agent->node, .tag = ++agent->beat });
-    agent_step(sim, agent, (struct worker_event){ .type = WORKER_EV_SESSION_UP, .text = agent->session });
+    sim_post(sim, agent->beat_ns,
+             (struct sim_event) { .fn = on_beat, .life = &agent->life, .node = agent->node, .tag = ++agent->beat });
+    agent_step(sim, agent, (struct worker_event) { .type = WORKER_EV_SESSION_UP, .text = agent->session });
 }
 
 static void failed(struct sim *sim, struct sim_agent *agent, enum question kind, int code)
@@ -219,7 +222,7 @@ static void failed(struct sim *sim, struct sim_agent *agent, enum question kind,
         session_lost(sim, agent);
         return;
     case ASK_REPORT:
-        agent_step(sim, agent, (struct worker_event){ .type = WORKER_EV_REPORTED, .ok = false });
+        agent_step(sim, agent, (struct worker_event) { .type = WORKER_EV_REPORTED, .ok = false });
         if (code == SW_PRECONDITION)
             session_lost(sim, agent);
         return;
@@ -238,7 +241,7 @@ static void answered(struct sim *sim, struct sim_agent *agent, enum question kin
         agent->beat_ns = ((const Swarm__HeartbeatReply *)message)->heartbeat_ns;
         return;
     case ASK_REPORT:
-        agent_step(sim, agent, (struct worker_event){ .type = WORKER_EV_REPORTED, .ok = true });
+        agent_step(sim, agent, (struct worker_event) { .type = WORKER_EV_REPORTED, .ok = true });
         return;
     case ASK_COUNT:
         return;
@@ -267,8 +270,13 @@ bool agent_answer(struct sim *sim, size_t node, unsigned conn, int kind, uint64_
         return agent->conn == conn;
     }
     sim_post(sim, sim_link_delay_ns(sim, &agent->down_ns),
-             (struct sim_event){ .fn = on_answer, .life = &agent->life, .node = node, .conn = conn, .kind = kind + ASK_COUNT * code,
-                                 .tag = tag, .message = message });
+             (struct sim_event) { .fn = on_answer,
+                                  .life = &agent->life,
+                                  .node = node,
+                                  .conn = conn,
+                                  .kind = kind + ASK_COUNT * code,
+                                  .tag = tag,
+                                  .message = message });
     return true;
 }
 
@@ -280,7 +288,7 @@ static void on_event(struct sim *sim, struct sim_event *event)
     if (!agent->connected || event->conn != agent->conn || agent->cut)
         return;
     if (message->descriptor == &swarm__assignments__descriptor)
-        agent_step(sim, agent, (struct worker_event){ .type = WORKER_EV_ASSIGNMENTS, .assignments = event->message });
+        agent_step(sim, agent, (struct worker_event) { .type = WORKER_EV_ASSIGNMENTS, .assignments = event->message });
 }
 
 bool agent_event(struct sim *sim, size_t node, unsigned conn, void *message)
@@ -291,7 +299,7 @@ bool agent_event(struct sim *sim, size_t node, unsigned conn, void *message)
         return false;
     }
     sim_post(sim, sim_link_delay_ns(sim, &agent->down_ns),
-             (struct sim_event){ .fn = on_event, .life = &agent->life, .node = node, .conn = conn, .message = message });
+             (struct sim_event) { .fn = on_event, .life = &agent->life, .node = node, .conn = conn, .message = message });
     return true;
 }
 
@@ -302,7 +310,7 @@ static void on_connect(struct sim *sim, struct sim_event *event);
 static void connect_later(struct sim *sim, struct sim_agent *agent)
 {
     sim_post(sim, (int64_t)(20 + sim_below(sim, 200)) * SIM_MS,
-             (struct sim_event){ .fn = on_connect, .life = &agent->life, .node = agent->node });
+             (struct sim_event) { .fn = on_connect, .life = &agent->life, .node = agent->node });
 }
 
 static void on_connect(struct sim *sim, struct sim_event *event)
@@ -342,7 +350,7 @@ void agent_lose_connection(struct sim *sim, size_t node)
     struct sim_agent *agent = sim->agents[node];
     if (agent != NULL && agent->connected)
         sim_post(sim, (int64_t)sim_below(sim, 1500) * SIM_MS,
-                 (struct sim_event){ .fn = on_notice, .life = &agent->life, .node = node, .conn = agent->conn });
+                 (struct sim_event) { .fn = on_notice, .life = &agent->life, .node = node, .conn = agent->conn });
 }
 
 void agent_cut(struct sim *sim, size_t node, bool cut)
@@ -368,10 +376,10 @@ static void on_start(struct sim *sim, struct sim_event *event)
     const struct worker_config config = { .seed = sim_below(sim, UINT64_MAX), .drain_ms = 300, .generation = agent->generation };
     agent->core = worker_new(&config);
     for (size_t i = 0; i < agent->records.count; i++)
-        agent_step(sim, agent, (struct worker_event){ .type = WORKER_EV_LOADED, .task = agent->records.rows[i].value });
+        agent_step(sim, agent, (struct worker_event) { .type = WORKER_EV_LOADED, .task = agent->records.rows[i].value });
     containers_found(sim, agent);
-    agent_step(sim, agent, (struct worker_event){ .type = WORKER_EV_RECOVERED });
-    agent_step(sim, agent, (struct worker_event){ .type = WORKER_EV_TABLE_UP });
+    agent_step(sim, agent, (struct worker_event) { .type = WORKER_EV_RECOVERED });
+    agent_step(sim, agent, (struct worker_event) { .type = WORKER_EV_TABLE_UP });
     connect_later(sim, agent);
 }
 
@@ -392,7 +400,7 @@ void agent_crash(struct sim *sim, size_t node, bool machine)
     memset(agent->waiting, 0, sizeof agent->waiting);
     if (machine)
         containers_lost(agent);
-    sim_post(sim, (int64_t)(50 + sim_below(sim, 8000)) * SIM_MS, (struct sim_event){ .fn = on_start, .node = node });
+    sim_post(sim, (int64_t)(50 + sim_below(sim, 8000)) * SIM_MS, (struct sim_event) { .fn = on_start, .node = node });
 }
 
 void agent_open(struct sim *sim, size_t node)

@@ -26,7 +26,8 @@ void check_task(struct sim *sim, const struct check_facts *old, const Swarm__Tas
         return;
     if (task->status->state < old->state || task->desired_state < old->desired)
         sim_broken(sim, SIM_UNSAFE, "task %s goes back: %s to %s, wanted %s to %s", task->id, sw_task_state_name(old->state),
-                   sw_task_state_name(task->status->state), sw_task_state_name(old->desired), sw_task_state_name(task->desired_state));
+                   sw_task_state_name(task->status->state), sw_task_state_name(old->desired),
+                   sw_task_state_name(task->desired_state));
     bool moved = old->node_id[0] != '\0' && (task->node_id == NULL || strcmp(old->node_id, task->node_id) != 0);
     if (moved || strcmp(old->service_id, task->service_id) != 0 || old->slot != task->slot)
         sim_broken(sim, SIM_UNSAFE, "task %s changes its service, slot or node", task->id);
@@ -83,7 +84,8 @@ void check_containers(struct sim *sim, size_t node, const char *task_id)
             if (other == mine || !other->running || other->slot != mine->slot ||
                 strcmp(other->service_id, mine->service_id) != 0 || given_up(sim, row->id))
                 continue;
-            sim_broken(sim, SIM_UNSAFE, "tasks %s on %s and %s on %s run in one slot", task_id, agent_node_id(node), row->id, agent_node_id(n));
+            sim_broken(sim, SIM_UNSAFE, "tasks %s on %s and %s on %s run in one slot", task_id, agent_node_id(node), row->id,
+                       agent_node_id(n));
         }
 }
 
@@ -102,14 +104,16 @@ static bool runs(const struct sim *sim, const Swarm__Task *task)
 static bool service_converged(const struct sim *sim, const Swarm__Service *service, char *why, size_t size)
 {
     struct mirror_tasks tasks = mirror_tasks_of_service(store_mirror(sim), service->id);
-    uint64_t want = service->spec->mode->kind == SWARM__SERVICE_MODE_KIND__MODE_GLOBAL ? SIM_NODES : service->spec->mode->replicas;
+    uint64_t want =
+        service->spec->mode->kind == SWARM__SERVICE_MODE_KIND__MODE_GLOBAL ? SIM_NODES : service->spec->mode->replicas;
     uint64_t running = 0;
     for (size_t i = 0; i < tasks.count; i++) {
         const Swarm__Task *task = tasks.items[i];
         bool live = task->desired_state <= SWARM__TASK_STATE__TASK_RUNNING;
         if (live && (task->status->state != SWARM__TASK_STATE__TASK_RUNNING || !runs(sim, task))) {
             (void)snprintf(why, size, "task %s of %s is %s, %s on %s: %s", task->id, service->spec->name,
-                           sw_task_state_name(task->status->state), task->node_id != NULL && runs(sim, task) ? "runs" : "does not run",
+                           sw_task_state_name(task->status->state),
+                           task->node_id != NULL && runs(sim, task) ? "runs" : "does not run",
                            task->node_id != NULL ? task->node_id : "no node", task->status->err != NULL ? task->status->err : "");
             return false;
         }
@@ -124,8 +128,8 @@ static bool service_converged(const struct sim *sim, const Swarm__Service *servi
         }
         running += live ? 1 : 0;
     }
-    (void)snprintf(why, size, "%s: %llu of %llu run%s", service->spec->name, (unsigned long long)running, (unsigned long long)want,
-                   service->pending_delete ? ", removal asked for" : "");
+    (void)snprintf(why, size, "%s: %llu of %llu run%s", service->spec->name, (unsigned long long)running,
+                   (unsigned long long)want, service->pending_delete ? ", removal asked for" : "");
     return running == want && !service->pending_delete;
 }
 
@@ -147,7 +151,8 @@ static bool no_strays(const struct sim *sim, char *why, size_t size)
 bool check_converged(struct sim *sim, char *why, size_t size)
 {
     const struct mirror *mirror = store_mirror(sim);
-    for (const Swarm__Node *n = mirror_first(mirror, SWARM__TABLE__TABLE_NODE); n != NULL; n = mirror_next(mirror, SWARM__TABLE__TABLE_NODE, n))
+    for (const Swarm__Node *n = mirror_first(mirror, SWARM__TABLE__TABLE_NODE); n != NULL;
+         n = mirror_next(mirror, SWARM__TABLE__TABLE_NODE, n))
         if (n->status->state != SWARM__NODE_STATE__NODE_READY) {
             (void)snprintf(why, size, "%s is %s", n->id, sw_node_state_name(n->status->state));
             return false;

@@ -21,7 +21,9 @@ static void later(struct sim *sim, struct sim_agent *agent, const char *task_id,
 static void on_prepared(struct sim *sim, struct sim_event *event)
 {
     struct sim_agent *agent = sim->agents[event->node];
-    struct worker_event told = { .type = WORKER_EV_PREPARED, .task_id = event->id, .container_id = event->id, .address = "172.30.0.2" };
+    struct worker_event told = {
+        .type = WORKER_EV_PREPARED, .task_id = event->id, .container_id = event->id, .address = "172.30.0.2"
+    };
     if (sim_chance(sim, 30))
         told.failure = sim_below(sim, 2) == 0 ? WORKER_TEMPORARY : WORKER_FATAL;
     if (told.failure != WORKER_OK)
@@ -50,7 +52,7 @@ static void end(struct sim *sim, struct sim_agent *agent, const char *task_id, i
     container->exited = true;
     container->exit_code = exit_code;
     if (agent->life.up)
-        agent_step(sim, agent, (struct worker_event){ .type = WORKER_EV_EXITED, .task_id = task_id, .exit_code = exit_code });
+        agent_step(sim, agent, (struct worker_event) { .type = WORKER_EV_EXITED, .task_id = task_id, .exit_code = exit_code });
 }
 
 static void on_end(struct sim *sim, struct sim_event *event)
@@ -73,8 +75,9 @@ static void on_started(struct sim *sim, struct sim_event *event)
     struct sim_agent *agent = sim->agents[event->node];
     struct sim_container *container = find(agent, event->id);
     if (container == NULL || sim_chance(sim, 20)) {
-        agent_step(sim, agent, (struct worker_event){ .type = WORKER_EV_STARTED, .task_id = event->id, .failure = WORKER_FATAL,
-                                                      .text = "exec failed" });
+        agent_step(sim, agent,
+                   (struct worker_event) {
+                       .type = WORKER_EV_STARTED, .task_id = event->id, .failure = WORKER_FATAL, .text = "exec failed" });
         return;
     }
     container->running = true;
@@ -82,7 +85,8 @@ static void on_started(struct sim *sim, struct sim_event *event)
     check_containers(sim, agent->node, event->id);
     if (sim_chance(sim, 150))
         end_later(sim, agent, event->id, 20000, (int)sim_below(sim, 2));
-    agent_step(sim, agent, (struct worker_event){ .type = WORKER_EV_STARTED, .task_id = event->id, .container_id = event->id, .pid = 1 });
+    agent_step(sim, agent,
+               (struct worker_event) { .type = WORKER_EV_STARTED, .task_id = event->id, .container_id = event->id, .pid = 1 });
 }
 
 void container_start(struct sim *sim, struct sim_agent *agent, const char *task_id)
@@ -107,7 +111,7 @@ static void on_removed(struct sim *sim, struct sim_event *event)
 {
     struct sim_agent *agent = sim->agents[event->node];
     free(sw_idmap_remove(&agent->containers, event->id));
-    agent_step(sim, agent, (struct worker_event){ .type = WORKER_EV_REMOVED, .task_id = event->id });
+    agent_step(sim, agent, (struct worker_event) { .type = WORKER_EV_REMOVED, .task_id = event->id });
 }
 
 void container_remove(struct sim *sim, struct sim_agent *agent, const char *task_id)
@@ -122,10 +126,17 @@ void containers_found(struct sim *sim, struct sim_agent *agent)
 {
     for (size_t i = 0; i < agent->containers.count; i++) {
         const struct sim_container *container = agent->containers.rows[i].value;
-        enum worker_found found = container->running ? WORKER_FOUND_RUNNING : container->exited ? WORKER_FOUND_EXITED : WORKER_FOUND_PREPARED;
-        agent_step(sim, agent, (struct worker_event){ .type = WORKER_EV_FOUND, .task_id = agent->containers.rows[i].id, .found = found,
-                                                      .pid = 1, .exit_code = container->exit_code, .address = "172.30.0.2",
-                                                      .text = agent->containers.rows[i].id });
+        enum worker_found found = container->running  ? WORKER_FOUND_RUNNING
+                                  : container->exited ? WORKER_FOUND_EXITED
+                                                      : WORKER_FOUND_PREPARED;
+        agent_step(sim, agent,
+                   (struct worker_event) { .type = WORKER_EV_FOUND,
+                                           .task_id = agent->containers.rows[i].id,
+                                           .found = found,
+                                           .pid = 1,
+                                           .exit_code = container->exit_code,
+                                           .address = "172.30.0.2",
+                                           .text = agent->containers.rows[i].id });
     }
 }
 

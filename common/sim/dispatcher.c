@@ -38,7 +38,7 @@ static struct peer peer_of(const struct dispatch_peer *from)
 static void on_tick(struct sim *sim, struct sim_event *event)
 {
     if (event->tag == sim->dispatcher->timer)
-        step(sim, (struct dispatch_event){ .type = DISPATCH_EV_TICK });
+        step(sim, (struct dispatch_event) { .type = DISPATCH_EV_TICK });
 }
 
 struct failed {
@@ -49,7 +49,7 @@ struct failed {
 /* False: the peer of a DISPATCH_SEND is gone. */
 static bool perform(struct sim *sim, const struct dispatch_effect *effect)
 {
-    struct peer peer = effect->peer != NULL ? peer_of(effect->peer) : (struct peer){ 0 };
+    struct peer peer = effect->peer != NULL ? peer_of(effect->peer) : (struct peer) { 0 };
     switch (effect->type) {
     case DISPATCH_REPLY:
         (void)agent_answer(sim, peer.node, peer.conn, peer.kind, peer.tag, sw_pb_clone(effect->message), 0);
@@ -89,9 +89,10 @@ static void step(struct sim *sim, struct dispatch_event event)
     self->timer++;
     if (update.deadline_ms != UINT64_MAX)
         sim_post(sim, (int64_t)update.deadline_ms * SIM_MS - sim->now_ns,
-                 (struct sim_event){ .fn = on_tick, .life = &self->life, .tag = self->timer });
+                 (struct sim_event) { .fn = on_tick, .life = &self->life, .tag = self->timer });
     for (size_t i = 0; i < count; i++)
-        step(sim, (struct dispatch_event){ .type = DISPATCH_EV_SEND_FAILED, .node_id = failed[i].node_id, .peer = &failed[i].peer });
+        step(sim,
+             (struct dispatch_event) { .type = DISPATCH_EV_SEND_FAILED, .node_id = failed[i].node_id, .peer = &failed[i].peer });
 }
 
 /* ---- the store ---- */
@@ -107,7 +108,7 @@ static void commit_failed(struct sim *sim)
 {
     struct sw_err err;
     (void)sw_fail(&err, SW_UNAVAILABLE, "the manager's store is not reachable");
-    step(sim, (struct dispatch_event){ .type = DISPATCH_EV_COMMITTED, .err = &err });
+    step(sim, (struct dispatch_event) { .type = DISPATCH_EV_COMMITTED, .err = &err });
 }
 
 static void on_store(struct sim *sim, struct sim_event *event)
@@ -116,19 +117,19 @@ static void on_store(struct sim *sim, struct sim_event *event)
         return;
     switch ((enum sim_answer)event->kind) {
     case ANSWER_SNAPSHOT:
-        step(sim, (struct dispatch_event){ .type = DISPATCH_EV_SNAPSHOT, .body = event->message });
+        step(sim, (struct dispatch_event) { .type = DISPATCH_EV_SNAPSHOT, .body = event->message });
         return;
     case ANSWER_CHANGES:
-        step(sim, (struct dispatch_event){ .type = DISPATCH_EV_CHANGES, .body = event->message });
+        step(sim, (struct dispatch_event) { .type = DISPATCH_EV_CHANGES, .body = event->message });
         return;
     case ANSWER_REPLY:
-        step(sim, (struct dispatch_event){ .type = DISPATCH_EV_COMMITTED, .body = event->message });
+        step(sim, (struct dispatch_event) { .type = DISPATCH_EV_COMMITTED, .body = event->message });
         return;
     case ANSWER_FAILED:
         commit_failed(sim);
         return;
     case ANSWER_LOST:
-        step(sim, (struct dispatch_event){ .type = DISPATCH_EV_FEED_LOST });
+        step(sim, (struct dispatch_event) { .type = DISPATCH_EV_FEED_LOST });
         subscribe(sim);
         return;
     }
@@ -151,14 +152,21 @@ static void on_ask(struct sim *sim, struct sim_event *event)
     struct dispatch_peer opaque = { { 0 } };
     _Static_assert(sizeof peer <= DISPATCH_PEER_SIZE, "a peer fits");
     memcpy(opaque.opaque, &peer, sizeof peer);
-    step(sim, (struct dispatch_event){ .type = type_of(event->message), .node_id = agent_node_id(event->node), .peer = &opaque,
-                                       .body = event->message });
+    step(sim,
+         (struct dispatch_event) {
+             .type = type_of(event->message), .node_id = agent_node_id(event->node), .peer = &opaque, .body = event->message });
 }
 
 void dispatcher_ask(struct sim *sim, size_t node, unsigned conn, int kind, uint64_t tag, void *message, int64_t delay_ns)
 {
-    sim_post(sim, delay_ns, (struct sim_event){ .fn = on_ask, .life = &sim->dispatcher->life, .node = node, .conn = conn, .kind = kind,
-                                                .tag = tag, .message = message });
+    sim_post(sim, delay_ns,
+             (struct sim_event) { .fn = on_ask,
+                                  .life = &sim->dispatcher->life,
+                                  .node = node,
+                                  .conn = conn,
+                                  .kind = kind,
+                                  .tag = tag,
+                                  .message = message });
 }
 
 /* ---- life ---- */
@@ -183,7 +191,7 @@ void dispatcher_crash(struct sim *sim)
     self->core = NULL;
     for (size_t i = 0; i < SIM_NODES; i++)
         agent_lose_connection(sim, i);
-    sim_post(sim, (int64_t)(20 + sim_below(sim, 4000)) * SIM_MS, (struct sim_event){ .fn = on_start });
+    sim_post(sim, (int64_t)(20 + sim_below(sim, 4000)) * SIM_MS, (struct sim_event) { .fn = on_start });
 }
 
 void dispatcher_open(struct sim *sim)

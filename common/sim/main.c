@@ -1,5 +1,6 @@
 /* swarm-sim --seed N | --seeds A..B [--steps M] [--verbose]: runs whole clusters on virtual time.
- * Exit code 0: all converged; 2: something that must never be was seen; 3: a cluster did not converge; 4: a seed did not repeat. */
+ * Exit code 0: all converged; 2: something that must never be was seen; 3: a cluster did not converge; 4: a seed did not repeat.
+ */
 #include "common/sim/sim.h"
 
 #include "common/base/units.h"
@@ -65,6 +66,7 @@ int main(int argc, char **argv)
             return UNREPEATABLE;
         }
     }
-    printf("%llu passed, 0 failed (%llu events)\n", (unsigned long long)(options.last - options.first + 1), (unsigned long long)events);
+    printf("%llu passed, 0 failed (%llu events)\n", (unsigned long long)(options.last - options.first + 1),
+           (unsigned long long)events);
     return 0;
 }

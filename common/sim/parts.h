@@ -44,7 +44,7 @@ void agent_open(struct sim *sim, size_t node);
 void agent_close(struct sim *sim, size_t node);
 void agent_crash(struct sim *sim, size_t node, bool machine); /* machine: its containers go too */
 void agent_cut(struct sim *sim, size_t node, bool cut);
-void agent_lose_connection(struct sim *sim, size_t node);     /* its peer went away; it notices a little later */
+void agent_lose_connection(struct sim *sim, size_t node); /* its peer went away; it notices a little later */
 /* From the dispatcher: message NULL = refused, with code. Takes message. False: the connection is known to be gone. */
 bool agent_answer(struct sim *sim, size_t node, unsigned conn, int kind, uint64_t tag, void *message, int code);
 bool agent_event(struct sim *sim, size_t node, unsigned conn, void *message);

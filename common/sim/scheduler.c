@@ -16,7 +16,7 @@ static void step(struct sim *sim, struct sched_event event);
 static void on_tick(struct sim *sim, struct sim_event *event)
 {
     if (event->tag == sim->scheduler->timer)
-        step(sim, (struct sched_event){ .type = SCHED_TICK });
+        step(sim, (struct sched_event) { .type = SCHED_TICK });
 }
 
 static void on_store(struct sim *sim, struct sim_event *event);
@@ -34,7 +34,8 @@ static void step(struct sim *sim, struct sched_event event)
     enum sched_result result = scheduler_step(self->core, &event, &update);
     self->timer++;
     if (update.deadline_ns != SCHED_NEVER)
-        sim_post(sim, update.deadline_ns - event.now_ns, (struct sim_event){ .fn = on_tick, .life = &self->life, .tag = self->timer });
+        sim_post(sim, update.deadline_ns - event.now_ns,
+                 (struct sim_event) { .fn = on_tick, .life = &self->life, .tag = self->timer });
     if (result == SCHED_CORRUPT)
         subscribe(sim);
     else if (update.commit != NULL)
@@ -47,18 +48,18 @@ static void on_store(struct sim *sim, struct sim_event *event)
         return;
     switch ((enum sim_answer)event->kind) {
     case ANSWER_SNAPSHOT:
-        step(sim, (struct sched_event){ .type = SCHED_SNAPSHOT, .snapshot = event->message });
+        step(sim, (struct sched_event) { .type = SCHED_SNAPSHOT, .snapshot = event->message });
         return;
     case ANSWER_CHANGES:
-        step(sim, (struct sched_event){ .type = SCHED_CHANGES, .changes = event->message });
+        step(sim, (struct sched_event) { .type = SCHED_CHANGES, .changes = event->message });
         return;
     case ANSWER_REPLY:
-        step(sim, (struct sched_event){ .type = SCHED_RESULT, .reply = event->message });
+        step(sim, (struct sched_event) { .type = SCHED_RESULT, .reply = event->message });
         return;
     case ANSWER_FAILED:
     case ANSWER_LOST:
         subscribe(sim);
-        step(sim, (struct sched_event){ .type = SCHED_LOST });
+        step(sim, (struct sched_event) { .type = SCHED_LOST });
         return;
     }
 }
@@ -81,7 +82,7 @@ void scheduler_crash(struct sim *sim)
     self->life.number++;
     scheduler_free(self->core);
     self->core = NULL;
-    sim_post(sim, (int64_t)(20 + sim_below(sim, 3000)) * SIM_MS, (struct sim_event){ .fn = on_start });
+    sim_post(sim, (int64_t)(20 + sim_below(sim, 3000)) * SIM_MS, (struct sim_event) { .fn = on_start });
 }
 
 void scheduler_open(struct sim *sim)

@@ -72,7 +72,7 @@ struct sim {
 
 /* ---- the loop ---- */
 void sim_post(struct sim *sim, int64_t delay_ns, struct sim_event event); /* takes event.message */
-bool sim_run_until(struct sim *sim, int64_t at_ns);                        /* deliver all that is due by then */
+bool sim_run_until(struct sim *sim, int64_t at_ns);                       /* deliver all that is due by then */
 uint64_t sim_below(struct sim *sim, uint64_t bound);
 bool sim_chance(struct sim *sim, unsigned per_mille); /* only while there are faults */
 int64_t sim_delay_ns(struct sim *sim);                /* of one message */

@@ -46,8 +46,9 @@ static void answer(struct sim *sim, struct client *client, enum sim_answer kind,
         sw_pb_free(message);
         return;
     }
-    sim_post(sim, sim_link_delay_ns(sim, &client->out_ns),
-             (struct sim_event){ .fn = client->fn, .life = client->life, .conn = client->conn, .kind = kind, .message = message });
+    sim_post(
+        sim, sim_link_delay_ns(sim, &client->out_ns),
+        (struct sim_event) { .fn = client->fn, .life = client->life, .conn = client->conn, .kind = kind, .message = message });
 }
 
 static ProtobufCBinaryData encoded(const void *object)
@@ -118,9 +119,9 @@ static void on_subscribe(struct sim *sim, struct sim_event *event)
 void store_subscribe(struct sim *sim, enum sim_client client, const struct sim_life *life, sim_fn *fn, unsigned conn)
 {
     struct client *c = &sim->store->clients[client];
-    *c = (struct client){ .life = life, .fn = fn, .conn = conn, .in_ns = c->in_ns, .out_ns = sim->now_ns };
+    *c = (struct client) { .life = life, .fn = fn, .conn = conn, .in_ns = c->in_ns, .out_ns = sim->now_ns };
     sim_post(sim, sim_link_delay_ns(sim, &c->in_ns),
-             (struct sim_event){ .fn = on_subscribe, .life = &sim->store->life, .conn = conn, .kind = (int)client });
+             (struct sim_event) { .fn = on_subscribe, .life = &sim->store->life, .conn = conn, .kind = (int)client });
 }
 
 /* ---- applying ---- */
@@ -204,8 +205,10 @@ void store_commit(struct sim *sim, enum sim_client client, const Swarm__StoreBat
     int64_t sync_ns = (int64_t)sim_below(sim, sim_chance(sim, 200) ? 500 : 3) * SIM_MS; /* now and then the disk is slow */
     int64_t delay_ns = sim_link_delay_ns(sim, &c->in_ns) + sync_ns;
     c->in_ns = sim->now_ns + delay_ns;
-    sim_post(sim, delay_ns, (struct sim_event){ .fn = on_commit, .life = &sim->store->life, .conn = c->conn, .kind = (int)client,
-                                                .message = sw_pb_clone(batch) });
+    sim_post(
+        sim, delay_ns,
+        (struct sim_event) {
+            .fn = on_commit, .life = &sim->store->life, .conn = c->conn, .kind = (int)client, .message = sw_pb_clone(batch) });
 }
 
 void store_write(struct sim *sim, Swarm__ActionKind kind, Swarm__Table table, const char *id, void *object)
@@ -254,13 +257,13 @@ void store_elect(struct sim *sim)
     sim->store->term++;
     broadcast(sim, NULL);
     if (had)
-        sim_post(sim, (int64_t)(100 + sim_below(sim, 2000)) * SIM_MS, (struct sim_event){ .fn = on_elected });
+        sim_post(sim, (int64_t)(100 + sim_below(sim, 2000)) * SIM_MS, (struct sim_event) { .fn = on_elected });
 }
 
 void store_open(struct sim *sim)
 {
     sim->store = sw_alloc0(sizeof *sim->store);
-    sim->store->life = (struct sim_life){ .up = true };
+    sim->store->life = (struct sim_life) { .up = true };
     sim->store->mirror = mirror_new();
     sim->store->term = 1;
     sim->store->leader = true;

@@ -145,7 +145,7 @@ static void on_heal_link(struct sim *sim, struct sim_event *event)
 static void cut_link(struct sim *sim, size_t node)
 {
     agent_cut(sim, node, true);
-    sim_post(sim, (int64_t)(100 + sim_below(sim, 12000)) * SIM_MS, (struct sim_event){ .fn = on_heal_link, .node = node });
+    sim_post(sim, (int64_t)(100 + sim_below(sim, 12000)) * SIM_MS, (struct sim_event) { .fn = on_heal_link, .node = node });
 }
 
 static void fault(struct sim *sim)
@@ -177,8 +177,10 @@ static void fault(struct sim *sim)
 
 void workload_step(struct sim *sim)
 {
-    static const Swarm__NodeAvailability availabilities[] = { SWARM__NODE_AVAILABILITY__NODE_ACTIVE, SWARM__NODE_AVAILABILITY__NODE_PAUSE,
-                                                              SWARM__NODE_AVAILABILITY__NODE_DRAIN, SWARM__NODE_AVAILABILITY__NODE_ACTIVE };
+    static const Swarm__NodeAvailability availabilities[] = { SWARM__NODE_AVAILABILITY__NODE_ACTIVE,
+                                                              SWARM__NODE_AVAILABILITY__NODE_PAUSE,
+                                                              SWARM__NODE_AVAILABILITY__NODE_DRAIN,
+                                                              SWARM__NODE_AVAILABILITY__NODE_ACTIVE };
     uint64_t what = sim_below(sim, 10);
     if (what < 5)
         touch_service(sim);

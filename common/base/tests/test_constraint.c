@@ -90,7 +90,8 @@ static void test_missing_everything(void **state)
     Swarm__Node node = SWARM__NODE__INIT;
     node.id = (char *)"n1";
     node.spec = &spec;
-    char *texts[] = { (char *)"node.hostname!=x", (char *)"engine.labels.a!=b", (char *)"node.ip!=1.2.3.4", (char *)"node.platform.arch!=amd64" };
+    char *texts[] = { (char *)"node.hostname!=x", (char *)"engine.labels.a!=b", (char *)"node.ip!=1.2.3.4",
+                      (char *)"node.platform.arch!=amd64" };
     struct constraints set = { 0 };
     assert_int_equal(constraints_parse(texts, 4, &set, NULL), 0);
     assert_true(constraints_match(&set, &node));

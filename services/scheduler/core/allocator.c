@@ -66,7 +66,8 @@ static bool same_port(const Swarm__PortConfig *a, const Swarm__PortConfig *b)
 {
     const char *name_a = a->name != NULL ? a->name : "";
     const char *name_b = b->name != NULL ? b->name : "";
-    return a->protocol == b->protocol && a->target_port == b->target_port && is_ingress(a) == is_ingress(b) && strcmp(name_a, name_b) == 0;
+    return a->protocol == b->protocol && a->target_port == b->target_port && is_ingress(a) == is_ingress(b) &&
+           strcmp(name_a, name_b) == 0;
 }
 
 /* The number this port had before, or the first free one; 0 if there is none. */
@@ -93,10 +94,11 @@ static bool allocate_ports(struct world *world, const Swarm__Service *service, S
         Swarm__PortConfig *port = endpoint->ports[i];
         if (!is_ingress(port) || port->published_port == 0)
             continue;
-        const Swarm__Service *other = taken(ports, port->protocol, port->published_port) ? holder(world, port, service->id) : NULL;
+        const Swarm__Service *other =
+            taken(ports, port->protocol, port->published_port) ? holder(world, port, service->id) : NULL;
         if (other != NULL) {
-            sw_buf_addf(why, "port %u/%s is already in use by service '%s' (%s)", port->published_port, sw_protocol_name(port->protocol),
-                        other->spec->name, other->id);
+            sw_buf_addf(why, "port %u/%s is already in use by service '%s' (%s)", port->published_port,
+                        sw_protocol_name(port->protocol), other->spec->name, other->id);
             return false;
         }
         take(ports, port);
@@ -108,7 +110,8 @@ static bool allocate_ports(struct world *world, const Swarm__Service *service, S
         port->has_published_port = true;
         port->published_port = choose(ports, port, service->endpoint);
         if (port->published_port == 0) {
-            sw_buf_addf(why, "no free %s port in %d-%d", sw_protocol_name(port->protocol), ALLOCATOR_PORT_FIRST, ALLOCATOR_PORT_LAST);
+            sw_buf_addf(why, "no free %s port in %d-%d", sw_protocol_name(port->protocol), ALLOCATOR_PORT_FIRST,
+                        ALLOCATOR_PORT_LAST);
             return false;
         }
         take(ports, port);
@@ -139,7 +142,8 @@ const Swarm__Service *allocator_service(struct world *world, const Swarm__Servic
         idset_del(&world->unallocated, service->id);
         return service;
     }
-    SW_AUTO(sw_pb_free) Swarm__Endpoint *endpoint = service->spec->endpoint != NULL ? new_endpoint(service->spec->endpoint) : NULL;
+    SW_AUTO(sw_pb_free)
+    Swarm__Endpoint *endpoint = service->spec->endpoint != NULL ? new_endpoint(service->spec->endpoint) : NULL;
     SW_AUTO_BUF why = { 0 };
     if (endpoint != NULL && !allocate_ports(world, service, endpoint, &why)) {
         (void)idset_add(&world->unallocated, service->id, 0);

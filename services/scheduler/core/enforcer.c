@@ -52,8 +52,8 @@ static int larger_first(const void *pa, const void *pb)
 static bool in_the_way(const struct node_info *info, const Swarm__Task *task)
 {
     const Swarm__Resources *reserve = reserved(task);
-    return reserve != NULL && ((reserve->memory_bytes > 0 && nodes_memory_free(info) < 0) ||
-                               (reserve->nano_cpus > 0 && nodes_cpus_free(info) < 0));
+    return reserve != NULL &&
+           ((reserve->memory_bytes > 0 && nodes_memory_free(info) < 0) || (reserve->nano_cpus > 0 && nodes_cpus_free(info) < 0));
 }
 
 void enforcer_node(struct world *world, const struct node_info *info)

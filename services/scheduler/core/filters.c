@@ -6,13 +6,14 @@
 
 void filters_init(struct filters *filters, const Swarm__Task *task)
 {
-    *filters = (struct filters){ .task = task, .constraints_ok = true };
+    *filters = (struct filters) { .task = task, .constraints_ok = true };
     const Swarm__ResourceRequirements *needs = task->spec->resources;
     filters->reserve = needs != NULL ? needs->reservations : NULL;
     const Swarm__Placement *placement = task->spec->placement;
     if (placement == NULL)
         return;
-    filters->constraints_ok = constraints_parse(placement->constraints, placement->n_constraints, &filters->constraints, NULL) == 0;
+    filters->constraints_ok =
+        constraints_parse(placement->constraints, placement->n_constraints, &filters->constraints, NULL) == 0;
     filters->max_replicas = placement->max_replicas;
 }
 

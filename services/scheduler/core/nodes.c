@@ -70,7 +70,7 @@ static void hold_port(struct node_info *info, const Swarm__PortConfig *port, int
     if (i == info->port_count) {
         assert(sign > 0);
         info->ports = sw_realloc_array(info->ports, info->port_count + 1, sizeof *info->ports);
-        info->ports[info->port_count++] = (struct node_port){ .port = port->published_port, .protocol = port->protocol };
+        info->ports[info->port_count++] = (struct node_port) { .port = port->published_port, .protocol = port->protocol };
     }
     info->ports[i].users += (unsigned)sign;
     if (info->ports[i].users == 0)

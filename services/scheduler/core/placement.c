@@ -129,7 +129,7 @@ static void build_heap(struct world *world, struct filters *filters, struct heap
     uint64_t seed = hash_text(UINT64_C(0xcbf29ce484222325), filters->task->service_id);
     for (struct node_info *n = world->nodes.first; n != NULL; n = nodes_next(n))
         if (n->node != NULL && filters_pass(filters, n, n->mark))
-            ret->items[ret->count++] = (struct candidate){ .info = n, .tie = hash_text(seed, n->id) };
+            ret->items[ret->count++] = (struct candidate) { .info = n, .tie = hash_text(seed, n->id) };
     for (size_t i = ret->count / 2; i-- > 0;)
         sink(ret, i);
 }

@@ -11,10 +11,10 @@ struct plan_entry {
     UT_hash_handle hh;
     Swarm__ActionKind kind; /* CREATE, UPDATE or REMOVE */
     Swarm__Table table;
-    uint64_t version;       /* of the object that was there */
+    uint64_t version; /* of the object that was there */
     size_t txn;
-    size_t order;           /* of first edit: keeps sorting stable */
-    size_t index;           /* of its transaction in the batch */
+    size_t order; /* of first edit: keeps sorting stable */
+    size_t index; /* of its transaction in the batch */
     bool overtaken;
     struct sw_buf undo;
     char key[PLAN_KEY_SIZE]; /* table digit, id */
@@ -51,7 +51,7 @@ void plan_clear(struct plan *plan)
     free(plan->txn_joined);
     free(plan->sorted);
     sw_pb_free(plan->batch);
-    *plan = (struct plan){ 0 };
+    *plan = (struct plan) { 0 };
 }
 
 bool plan_empty(const struct plan *plan)

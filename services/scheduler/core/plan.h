@@ -19,14 +19,14 @@
 
 struct plan_entry;
 struct plan {
-    struct plan_entry *first;    /* by key, in the order of first edit */
-    size_t *txn_joined;          /* union-find over transactions */
+    struct plan_entry *first; /* by key, in the order of first edit */
+    size_t *txn_joined;       /* union-find over transactions */
     size_t txn_count, txn_cap;
-    struct plan_entry **sorted;  /* by transaction, once built */
+    struct plan_entry **sorted; /* by transaction, once built */
     size_t sorted_count;
-    size_t next;                 /* first entry of sorted that is not sent yet */
-    size_t sent;                 /* first entry of the batch under way */
-    Swarm__StoreBatch *batch;    /* under way, or NULL */
+    size_t next;              /* first entry of sorted that is not sent yet */
+    size_t sent;              /* first entry of the batch under way */
+    Swarm__StoreBatch *batch; /* under way, or NULL */
 };
 
 void plan_clear(struct plan *plan);

@@ -8,7 +8,7 @@ static bool over(const Swarm__Task *task)
     return task_dead(task) || (task->status->state < SWARM__TASK_STATE__TASK_ASSIGNED && !task_live(task));
 }
 
-static void delete(struct world *world, const Swarm__Task *task)
+static void delete (struct world *world, const Swarm__Task *task)
 {
     plan_txn(&world->plan);
     world_remove(world, SWARM__TABLE__TABLE_TASK, task->id);
@@ -41,7 +41,7 @@ void reaper_slot(struct world *world, const Swarm__Service *service, struct slot
         bool old = limit >= 0 && left > (size_t)limit && i + keep < slot->count;
         if (!over(task) || task_live(task) || (!removed && !old))
             continue;
-        delete(world, task);
+        delete (world, task);
         left--;
     }
     slot->count = 0;
@@ -58,7 +58,7 @@ static bool tasks_left(struct world *world, const char *service_id)
     bool left = false;
     for (size_t i = 0; i < count; i++) {
         if (over(tasks[i]) || tasks[i]->status->state < SWARM__TASK_STATE__TASK_ASSIGNED) {
-            delete(world, tasks[i]);
+            delete (world, tasks[i]);
             continue;
         }
         plan_txn(&world->plan);

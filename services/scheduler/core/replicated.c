@@ -115,7 +115,7 @@ static void collect_live(const Swarm__Service *service, const struct slots *slot
     ret->items = sw_realloc_array(NULL, slots->count, sizeof *ret->items);
     for (size_t i = 0; i < slots->count; i++)
         if (slot_counts(service, &slots->items[i]))
-            ret->items[ret->count++] = (struct rank){ .slot = &slots->items[i], .running = slot_running(&slots->items[i]) };
+            ret->items[ret->count++] = (struct rank) { .slot = &slots->items[i], .running = slot_running(&slots->items[i]) };
 }
 
 static const Swarm__Service *update(struct world *world, const Swarm__Service *service, const struct ranks *ranks)

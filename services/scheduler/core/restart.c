@@ -15,7 +15,8 @@ static int64_t delay_ns(const Swarm__Task *task)
     return policy->has_delay_ns ? policy->delay_ns : TASK_RESTART_DELAY_NS;
 }
 
-/* Restarts of this version in the slot: all of its tasks but the first; with a window, those made in the window before `until`. */
+/* Restarts of this version in the slot: all of its tasks but the first; with a window, those made in the window before `until`.
+ */
 static uint64_t attempts(const struct slot *slot, uint64_t version, int64_t window_ns, int64_t until_ns)
 {
     uint64_t count = 0;
@@ -24,7 +25,8 @@ static uint64_t attempts(const struct slot *slot, uint64_t version, int64_t wind
         const Swarm__Task *task = slot->tasks[i];
         if (task->spec_version != version)
             continue;
-        bool counts = !first && (window_ns == 0 || (task->meta->created_ns > until_ns - window_ns && task->meta->created_ns < until_ns));
+        bool counts =
+            !first && (window_ns == 0 || (task->meta->created_ns > until_ns - window_ns && task->meta->created_ns < until_ns));
         count += counts ? 1 : 0;
         first = false;
     }
@@ -55,7 +57,8 @@ bool restart_settled(const Swarm__Service *service, const struct slot *slot)
     if (slot_live(slot))
         return false;
     const Swarm__Task *newest = slot_newest(slot);
-    return newest->desired_state == SWARM__TASK_STATE__TASK_SHUTDOWN && task_dead(newest) && !restart_wanted(service, slot, newest);
+    return newest->desired_state == SWARM__TASK_STATE__TASK_SHUTDOWN && task_dead(newest) &&
+           !restart_wanted(service, slot, newest);
 }
 
 /* The task made before this one in the slot, or NULL. */
@@ -81,7 +84,8 @@ static int64_t starts_at_ns(const struct world *world, const struct slot *slot, 
 }
 
 /* Another live task takes this one's part. During a start-first update the old version does not take the part of the new one. */
-static bool fit_task_besides(const struct world *world, const Swarm__Service *service, const struct slot *slot, const Swarm__Task *task)
+static bool fit_task_besides(const struct world *world, const Swarm__Service *service, const struct slot *slot,
+                             const Swarm__Task *task)
 {
     for (size_t i = 0; i < slot->count; i++) {
         const Swarm__Task *other = slot->tasks[i];
@@ -108,8 +112,8 @@ void restart_slot(struct world *world, const Swarm__Service *service, struct slo
         plan_txn(&world->plan);
         slot->tasks[i] = task_want(world, task, SWARM__TASK_STATE__TASK_SHUTDOWN);
         if (again)
-            slot_add(slot, task_create(world, service, slot->number,
-                                       slot->number == 0 ? slot->tasks[i]->node_id : NULL, SWARM__TASK_STATE__TASK_READY));
+            slot_add(slot, task_create(world, service, slot->number, slot->number == 0 ? slot->tasks[i]->node_id : NULL,
+                                       SWARM__TASK_STATE__TASK_READY));
     }
 }
 

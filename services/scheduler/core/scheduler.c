@@ -290,7 +290,7 @@ enum sched_result scheduler_step(struct scheduler *scheduler, const struct sched
 {
     assert(event->now_ns >= scheduler->world.now_ns);
     scheduler->world.now_ns = event->now_ns;
-    *ret_update = (struct sched_update){ 0 };
+    *ret_update = (struct sched_update) { 0 };
     enum sched_result result = dispatch(scheduler, event, ret_update);
     if (result != SCHED_OK)
         forget(scheduler);
@@ -301,7 +301,7 @@ enum sched_result scheduler_step(struct scheduler *scheduler, const struct sched
 struct sched_stats scheduler_stats(const struct scheduler *scheduler)
 {
     const struct world *world = &scheduler->world;
-    return (struct sched_stats){
+    return (struct sched_stats) {
         .decisions = world->decisions,
         .placed = world->placed,
         .commits = scheduler->commits,

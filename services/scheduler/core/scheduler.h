@@ -40,10 +40,7 @@ struct sched_update {
     const Swarm__StoreBatch *commit; /* send this and bring its answer, or NULL */
     int64_t deadline_ns;             /* SCHED_TICK at this time at the latest; past = as soon as the events at hand are in */
 };
-enum sched_result {
-    SCHED_OK,
-    SCHED_CORRUPT
-};
+enum sched_result { SCHED_OK, SCHED_CORRUPT };
 
 struct scheduler *scheduler_new(uint64_t seed);
 void scheduler_free(struct scheduler *scheduler); /* NULL is fine */
@@ -52,7 +49,7 @@ enum sched_result scheduler_step(struct scheduler *scheduler, const struct sched
 /* For metrics and tests. */
 struct sched_stats {
     uint64_t decisions, placed, commits, conflicts, rounds;
-    size_t waiting;  /* tasks to be placed */
+    size_t waiting; /* tasks to be placed */
     bool leader, synced, busy;
     uint64_t version; /* of the mirror */
 };

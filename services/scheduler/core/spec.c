@@ -31,8 +31,8 @@ static bool platform_fits(const Swarm__Platform *want, const Swarm__Platform *ha
 {
     const char *arch = want->architecture != NULL ? want->architecture : "";
     const char *os = want->os != NULL ? want->os : "";
-    if (arch[0] != '\0' &&
-        (have == NULL || have->architecture == NULL || strcasecmp(constraint_arch(arch), constraint_arch(have->architecture)) != 0))
+    if (arch[0] != '\0' && (have == NULL || have->architecture == NULL ||
+                            strcasecmp(constraint_arch(arch), constraint_arch(have->architecture)) != 0))
         return false;
     return os[0] == '\0' || (have != NULL && have->os != NULL && strcasecmp(os, have->os) == 0);
 }
@@ -50,10 +50,11 @@ bool spec_platform_ok(const Swarm__Placement *placement, const Swarm__Node *node
 
 void spec_check_init(struct spec_check *check, const struct world *world, const Swarm__Service *service)
 {
-    *check = (struct spec_check){ .world = world, .service = service, .constraints_ok = true };
+    *check = (struct spec_check) { .world = world, .service = service, .constraints_ok = true };
     const Swarm__Placement *placement = service->spec->task->placement;
     if (placement != NULL)
-        check->constraints_ok = constraints_parse(placement->constraints, placement->n_constraints, &check->constraints, NULL) == 0;
+        check->constraints_ok =
+            constraints_parse(placement->constraints, placement->n_constraints, &check->constraints, NULL) == 0;
 }
 
 void spec_check_deinit(struct spec_check *check)

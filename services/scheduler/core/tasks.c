@@ -52,7 +52,7 @@ void slots_build(const struct world *world, const Swarm__Service *service, struc
         memcpy((void *)sorted, (const void *)tasks.items, tasks.count * sizeof *sorted);
     qsort((void *)sorted, tasks.count, sizeof *sorted, global ? by_node : by_slot);
 
-    *ret = (struct slots){ 0 };
+    *ret = (struct slots) { 0 };
     ret->items = sw_realloc_array(NULL, tasks.count, sizeof *ret->items);
     ret->memory = sw_realloc_array(NULL, tasks.count * (1 + SLOT_SPARE), sizeof *ret->memory);
     const Swarm__Task **free_memory = ret->memory;
@@ -60,7 +60,7 @@ void slots_build(const struct world *world, const Swarm__Service *service, struc
         if (i == 0 || !same_slot(sorted[i - 1], sorted[i], global)) {
             if (i != 0)
                 free_memory += SLOT_SPARE;
-            ret->items[ret->count++] = (struct slot){ .number = sorted[i]->slot, .tasks = free_memory, .room = SLOT_SPARE };
+            ret->items[ret->count++] = (struct slot) { .number = sorted[i]->slot, .tasks = free_memory, .room = SLOT_SPARE };
         }
         struct slot *slot = &ret->items[ret->count - 1];
         slot->tasks[slot->count++] = sorted[i];
@@ -73,7 +73,7 @@ void slots_deinit(struct slots *slots)
 {
     free(slots->items);
     free((void *)slots->memory);
-    *slots = (struct slots){ 0 };
+    *slots = (struct slots) { 0 };
 }
 
 void slot_add(struct slot *slot, const Swarm__Task *task)
@@ -168,7 +168,8 @@ const Swarm__Task *task_want(struct world *world, const Swarm__Task *task, Swarm
     return world_update(world, SWARM__TABLE__TABLE_TASK, edit);
 }
 
-const Swarm__Task *task_observe(struct world *world, const Swarm__Task *task, Swarm__TaskState state, const char *message, const char *why)
+const Swarm__Task *task_observe(struct world *world, const Swarm__Task *task, Swarm__TaskState state, const char *message,
+                                const char *why)
 {
     Swarm__Task *edit = world_edit(task);
     set_status(world, edit, state, message, why);

@@ -45,7 +45,8 @@ const Swarm__Task *task_create(struct world *world, const Swarm__Service *servic
 /* Raise the desired state (no-op if it is there already); returns the task as it is now. */
 const Swarm__Task *task_want(struct world *world, const Swarm__Task *task, Swarm__TaskState desired);
 /* Set the observed state with a message and an error (may be NULL). */
-const Swarm__Task *task_observe(struct world *world, const Swarm__Task *task, Swarm__TaskState state, const char *message, const char *why);
+const Swarm__Task *task_observe(struct world *world, const Swarm__Task *task, Swarm__TaskState state, const char *message,
+                                const char *why);
 /* Set err alone, if it differs. */
 void task_explain(struct world *world, const Swarm__Task *task, const char *why);
 

@@ -15,7 +15,7 @@ struct run {
     const Swarm__Service *service;
     const Swarm__UpdateConfig *config;
     size_t slots, dirty, under_way, failures;
-    int64_t watched_until_ns;  /* when the last new task has run for `monitor` */
+    int64_t watched_until_ns; /* when the last new task has run for `monitor` */
     const char *failed_task;
 };
 
@@ -101,8 +101,12 @@ static void fail(struct run *run)
     bool back = state_of(run->service) == SWARM__UPDATE_STATE__UPDATE_ROLLBACK_STARTED;
     bool can_roll = run->config->failure_action == SWARM__UPDATE_FAILURE_ACTION__UPDATE_ROLLBACK && !back &&
                     run->service->previous_spec != NULL;
-    SW_AUTO(sw_free) char *message = sw_strf("%s due to failure or early termination of task %s",
-                                             back ? "rollback paused" : can_roll ? "update rolled back" : "update paused", run->failed_task);
+    SW_AUTO(sw_free)
+    char *message = sw_strf("%s due to failure or early termination of task %s",
+                            back       ? "rollback paused"
+                            : can_roll ? "update rolled back"
+                                       : "update paused",
+                            run->failed_task);
     if (can_roll)
         roll_back(run, message);
     else
@@ -127,7 +131,8 @@ static const Swarm__Task *live_task(const struct run *run, const struct slot *sl
     const Swarm__Task *found = NULL;
     for (size_t i = 0; i < slot->count; i++) {
         const Swarm__Task *task = slot->tasks[i];
-        if (task_live(task) && spec_dirty(run->check, task) == dirty && (found == NULL || task->desired_state > found->desired_state))
+        if (task_live(task) && spec_dirty(run->check, task) == dirty &&
+            (found == NULL || task->desired_state > found->desired_state))
             found = task;
     }
     return found;

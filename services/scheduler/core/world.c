@@ -8,7 +8,7 @@
 
 void world_init(struct world *world, uint64_t seed)
 {
-    *world = (struct world){ .mirror = mirror_new(), .ports = ports_new(), .failures = failures_new() };
+    *world = (struct world) { .mirror = mirror_new(), .ports = ports_new(), .failures = failures_new() };
     sw_rng_seed(&world->rng, seed);
 }
 
@@ -89,7 +89,8 @@ static bool frees_something(const Swarm__Task *old, const Swarm__Task *task)
 
 static void note_failure(struct world *world, const Swarm__Task *old, const Swarm__Task *task)
 {
-    bool failed = task->status->state == SWARM__TASK_STATE__TASK_FAILED || task->status->state == SWARM__TASK_STATE__TASK_REJECTED;
+    bool failed =
+        task->status->state == SWARM__TASK_STATE__TASK_FAILED || task->status->state == SWARM__TASK_STATE__TASK_REJECTED;
     if (failed && old != NULL && nodes_task_holds(old) && task->slot != 0)
         failures_note(world->failures, task, world->now_ns);
 }

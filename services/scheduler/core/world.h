@@ -38,17 +38,17 @@ struct world {
 
 void world_init(struct world *world, uint64_t seed);
 void world_deinit(struct world *world);
-void world_forget(struct world *world);    /* the feed was lost: empty mirror, no plan */
-void world_mark_all(struct world *world);  /* look at everything: this node leads now */
+void world_forget(struct world *world);   /* the feed was lost: empty mirror, no plan */
+void world_mark_all(struct world *world); /* look at everything: this node leads now */
 
 /* ---- what the feed tells, or a refused decision taken back: objects are taken ---- */
 void world_put(struct world *world, Swarm__Table table, void *object);
 void world_drop(struct world *world, Swarm__Table table, const char *id);
 
 /* ---- decisions ---- */
-void *world_edit(const void *object);                                                /* a copy to change */
-const void *world_update(struct world *world, Swarm__Table table, void *object);     /* takes it */
-const void *world_create(struct world *world, Swarm__Table table, void *object);     /* takes it */
+void *world_edit(const void *object);                                            /* a copy to change */
+const void *world_update(struct world *world, Swarm__Table table, void *object); /* takes it */
+const void *world_create(struct world *world, Swarm__Table table, void *object); /* takes it */
 void world_remove(struct world *world, Swarm__Table table, const char *id);
 
 /* ---- to be looked at again ---- */

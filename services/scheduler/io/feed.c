@@ -63,7 +63,8 @@ static void subscribe(void *arg)
     struct feed *feed = arg;
     if (feed->subscription != 0 || !bus_client_up(feed->client))
         return;
-    Swarm__Table tables[] = { SWARM__TABLE__TABLE_CLUSTER, SWARM__TABLE__TABLE_NODE, SWARM__TABLE__TABLE_SERVICE, SWARM__TABLE__TABLE_TASK };
+    Swarm__Table tables[] = { SWARM__TABLE__TABLE_CLUSTER, SWARM__TABLE__TABLE_NODE, SWARM__TABLE__TABLE_SERVICE,
+                              SWARM__TABLE__TABLE_TASK };
     Swarm__FeedSubscribe request = SWARM__FEED_SUBSCRIBE__INIT;
     request.tables = tables;
     request.n_tables = sizeof tables / sizeof *tables;

@@ -44,7 +44,7 @@ static int64_t now_ns(struct shell *shell)
 
 static void tick(void *arg)
 {
-    step(arg, (struct sched_event){ .type = SCHED_TICK });
+    step(arg, (struct sched_event) { .type = SCHED_TICK });
 }
 
 static void arm(struct shell *shell, int64_t deadline_ns)
@@ -85,7 +85,7 @@ static void step(struct shell *shell, struct sched_event event)
 
 static void on_snapshot(void *arg, const Swarm__FeedSnapshot *snapshot)
 {
-    step(arg, (struct sched_event){ .type = SCHED_SNAPSHOT, .snapshot = snapshot });
+    step(arg, (struct sched_event) { .type = SCHED_SNAPSHOT, .snapshot = snapshot });
     if (snapshot->done)
         svc_log(SVC_INFO, "mirror complete", "version=%llu leader=%s", (unsigned long long)snapshot->version,
                 snapshot->leader ? "true" : "false");
@@ -95,23 +95,24 @@ static void on_changes(void *arg, const Swarm__FeedChanges *changes)
 {
     struct shell *shell = arg;
     bool led = scheduler_stats(shell->core).leader;
-    step(shell, (struct sched_event){ .type = SCHED_CHANGES, .changes = changes });
+    step(shell, (struct sched_event) { .type = SCHED_CHANGES, .changes = changes });
     if (led != changes->leader)
-        svc_log(SVC_INFO, changes->leader ? "deciding for the leader" : "standing by", "term=%llu", (unsigned long long)changes->term);
+        svc_log(SVC_INFO, changes->leader ? "deciding for the leader" : "standing by", "term=%llu",
+                (unsigned long long)changes->term);
 }
 
 static void on_reply(void *arg, const Swarm__CommitReply *reply)
 {
     struct shell *shell = arg;
     svc_observe(shell->metrics.commit_seconds, (double)(now_ns(shell) - shell->commit_ns) / 1e9);
-    step(shell, (struct sched_event){ .type = SCHED_RESULT, .reply = reply });
+    step(shell, (struct sched_event) { .type = SCHED_RESULT, .reply = reply });
 }
 
 static void on_lost(void *arg)
 {
     struct shell *shell = arg;
     *shell->metrics.losses += 1;
-    step(shell, (struct sched_event){ .type = SCHED_LOST });
+    step(shell, (struct sched_event) { .type = SCHED_LOST });
 }
 
 /* ---- identity ---- */
@@ -119,21 +120,28 @@ static void on_lost(void *arg)
 static int activate(struct shell *shell, const Swarm__NodeIdentity *identity, struct sw_err *err)
 {
     if (identity->curve_public.len != sizeof shell->key)
-        return sw_fail(err, SW_CORRUPT, "identity: the public key has %zu bytes, not %zu", identity->curve_public.len, sizeof shell->key);
+        return sw_fail(err, SW_CORRUPT, "identity: the public key has %zu bytes, not %zu", identity->curve_public.len,
+                       sizeof shell->key);
     memcpy(shell->key, identity->curve_public.data, sizeof shell->key);
     shell->node_id = sw_strdup(identity->node_id);
     shell->core = scheduler_new(svc_random_u64());
     shell->timer = svc_timer_new(shell->svc, tick, shell);
     svc_log(SVC_INFO, "active", "node=%s", shell->node_id);
-    const struct feed_spec spec = { .svc = shell->svc, .bus = shell->bus, .snapshot = on_snapshot, .changes = on_changes,
-                                    .reply = on_reply, .lost = on_lost, .arg = shell };
+    const struct feed_spec spec = { .svc = shell->svc,
+                                    .bus = shell->bus,
+                                    .snapshot = on_snapshot,
+                                    .changes = on_changes,
+                                    .reply = on_reply,
+                                    .lost = on_lost,
+                                    .arg = shell };
     return feed_open(&spec, &shell->feed, err);
 }
 
 static bool still_ours(const struct shell *shell, const Swarm__NodeIdentity *identity)
 {
     return identity != NULL && identity->role == BUS_MANAGER && strcmp(identity->node_id, shell->node_id) == 0 &&
-           identity->curve_public.len == sizeof shell->key && memcmp(identity->curve_public.data, shell->key, sizeof shell->key) == 0;
+           identity->curve_public.len == sizeof shell->key &&
+           memcmp(identity->curve_public.data, shell->key, sizeof shell->key) == 0;
 }
 
 /* Keeps no copy of the identity: its secret key is not needed here. */
@@ -183,7 +191,8 @@ static void metrics_init(struct shell *shell)
     to->rounds = svc_metric(m, SVC_COUNTER, "swarm_scheduler_rounds_total", "", "Times the control loops ran.");
     to->losses = svc_metric(m, SVC_COUNTER, "swarm_scheduler_feed_losses_total", "", "Times the mirror was begun anew.");
     to->waiting = svc_metric(m, SVC_GAUGE, "swarm_scheduler_waiting_tasks", "", "Tasks without a node.");
-    to->leader = svc_metric(m, SVC_GAUGE, "swarm_scheduler_leader", "", "1 if this node's manager leads and decisions are made here.");
+    to->leader =
+        svc_metric(m, SVC_GAUGE, "swarm_scheduler_leader", "", "1 if this node's manager leads and decisions are made here.");
     to->feed = svc_metric(m, SVC_GAUGE, "swarm_scheduler_feed_up", "", "1 if the mirror of the store is kept up to date.");
     to->version = svc_metric(m, SVC_GAUGE, "swarm_scheduler_mirror_version", "", "Raft index of the last change in the mirror.");
     to->step_seconds = svc_histogram(m, "swarm_scheduler_step_seconds", "Time one round of decisions takes.");

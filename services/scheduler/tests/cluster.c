@@ -19,7 +19,7 @@ static void tick(struct cluster *cluster);
 
 void cluster_init(struct cluster *cluster, uint64_t seed)
 {
-    *cluster = (struct cluster){ .store = mirror_new(), .scheduler = scheduler_new(seed), .term = 1 };
+    *cluster = (struct cluster) { .store = mirror_new(), .scheduler = scheduler_new(seed), .term = 1 };
     cluster->now_ns = SW_NS_PER_S * 1000;
     cluster_resubscribe(cluster, true);
 }
@@ -98,7 +98,8 @@ static void log_service(struct cluster *cluster, const Swarm__Service *old, cons
 {
     struct sw_buf *log = &cluster->log;
     sw_buf_addf(log, "  service %s", service->spec->name);
-    for (size_t i = 0; service->endpoint != NULL && !sw_pb_equal(old->endpoint, service->endpoint) && i < service->endpoint->n_ports; i++)
+    for (size_t i = 0;
+         service->endpoint != NULL && !sw_pb_equal(old->endpoint, service->endpoint) && i < service->endpoint->n_ports; i++)
         sw_buf_addf(log, " port %u:%u/%s", service->endpoint->ports[i]->published_port, service->endpoint->ports[i]->target_port,
                     sw_protocol_name(service->endpoint->ports[i]->protocol));
     if (service->update_status != NULL && !sw_pb_equal(old->update_status, service->update_status))
@@ -117,7 +118,8 @@ static void log_action(struct cluster *cluster, const Swarm__StoreAction *action
                     task ? cluster_task_name(cluster, old) : action->id);
         return;
     }
-    void *object = sw_pb_unpack(store_table_of(action->table)->type, action->record.data, action->record.len, STORE_RECORD_MAX, NULL);
+    void *object =
+        sw_pb_unpack(store_table_of(action->table)->type, action->record.data, action->record.len, STORE_RECORD_MAX, NULL);
     assert(object != NULL);
     if (action->table == SWARM__TABLE__TABLE_TASK)
         log_task(cluster, old, object);
@@ -348,7 +350,8 @@ void cluster_show(struct cluster *cluster, struct sw_buf *text)
             sw_buf_addf(text, "  %s: %s\n", s->spec->name, s->update_status->message);
         for (size_t i = 0; i < tasks.count; i++)
             sw_buf_addf(text, "  %s %s wants %s is %s on %s\n", cluster_task_name(cluster, tasks.items[i]),
-                        tasks.items[i]->spec->container->image, state_name(tasks.items[i]->desired_state), state_name(tasks.items[i]->status->state),
+                        tasks.items[i]->spec->container->image, state_name(tasks.items[i]->desired_state),
+                        state_name(tasks.items[i]->status->state),
                         tasks.items[i]->node_id != NULL ? tasks.items[i]->node_id : "-");
     }
 }

@@ -17,7 +17,7 @@ struct cluster {
     bool leader;
     int64_t deadline_ns;
     struct sw_buf log;
-    struct names *names;       /* task id -> "web.1#2" */
+    struct names *names;                                      /* task id -> "web.1#2" */
     void (*check)(void *arg, const Swarm__StoreBatch *batch); /* sees each commit before it is applied; may be NULL */
     void *check_arg;
     size_t refuse; /* refuse this many of the next commits' first transactions */

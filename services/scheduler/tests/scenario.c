@@ -13,11 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NEW(type, init)                        \
-    __extension__({                            \
-        type *made = sw_alloc0(sizeof *made);  \
-        init(made);                            \
-        made;                                  \
+#define NEW(type, init)                                                                                                          \
+    __extension__({                                                                                                              \
+        type *made = sw_alloc0(sizeof *made);                                                                                    \
+        init(made);                                                                                                              \
+        made;                                                                                                                    \
     })
 
 static int64_t number(const char *text)
@@ -204,7 +204,8 @@ static bool update_word(Swarm__ServiceSpec *spec, const char *key, const char *v
         update_of(spec)->parallelism = (uint64_t)number(value);
     } else if (strcmp(key, "order") == 0) {
         update_of(spec)->has_order = true;
-        update_of(spec)->order = strcmp(value, "start-first") == 0 ? SWARM__UPDATE_ORDER__START_FIRST : SWARM__UPDATE_ORDER__STOP_FIRST;
+        update_of(spec)->order =
+            strcmp(value, "start-first") == 0 ? SWARM__UPDATE_ORDER__START_FIRST : SWARM__UPDATE_ORDER__STOP_FIRST;
     } else if (strcmp(key, "action") == 0) {
         update_of(spec)->has_failure_action = true;
         update_of(spec)->failure_action = strcmp(value, "rollback") == 0   ? SWARM__UPDATE_FAILURE_ACTION__UPDATE_ROLLBACK
@@ -292,8 +293,8 @@ static bool do_node(struct cluster *cluster, char *rest)
     while (next_word(&rest, &key, &value))
         if (!node_word(cluster, node, key, value))
             return false;
-    cluster_write(cluster, there != NULL ? SWARM__ACTION_KIND__ACTION_UPDATE : SWARM__ACTION_KIND__ACTION_CREATE, SWARM__TABLE__TABLE_NODE,
-                  id, node);
+    cluster_write(cluster, there != NULL ? SWARM__ACTION_KIND__ACTION_UPDATE : SWARM__ACTION_KIND__ACTION_CREATE,
+                  SWARM__TABLE__TABLE_NODE, id, node);
     return true;
 }
 

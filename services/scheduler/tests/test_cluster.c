@@ -73,7 +73,8 @@ static void check_batch(void *arg, const Swarm__StoreBatch *batch)
             const Swarm__StoreAction *action = batch->txns[i]->actions[j];
             if (action->table != SWARM__TABLE__TABLE_TASK || action->kind == SWARM__ACTION_KIND__ACTION_REMOVE)
                 continue;
-            Swarm__Task *task = sw_pb_unpack(&swarm__task__descriptor, action->record.data, action->record.len, STORE_RECORD_MAX, NULL);
+            Swarm__Task *task =
+                sw_pb_unpack(&swarm__task__descriptor, action->record.data, action->record.len, STORE_RECORD_MAX, NULL);
             check_task(play, mirror_task(play->cluster.store, action->id), task);
             sw_pb_free(task);
         }
@@ -97,8 +98,8 @@ static void touch_node(struct play *play)
     char id[8];
     (void)snprintf(id, sizeof id, "n%llu", (unsigned long long)below(play, NODES));
     bool there = mirror_node(play->cluster.store, id) != NULL;
-    static const char *const words[] = { "avail=active", "avail=drain", "avail=pause", "state=down", "state=ready", "state=unknown",
-                                         "label.zone=a", "label.zone=b" };
+    static const char *const words[] = { "avail=active", "avail=drain",   "avail=pause",  "state=down",
+                                         "state=ready",  "state=unknown", "label.zone=a", "label.zone=b" };
     if (there && below(play, 8) == 0)
         (void)line(play, "rmnode %s", id);
     else
@@ -115,7 +116,8 @@ static void touch_service(struct play *play)
         return;
     if (there == NULL)
         (void)line(play, "service %s %s delay=%llus publish=0:80%s%s", name, n == 3 ? "global" : "replicas=3",
-                   (unsigned long long)below(play, 3), n == 1 ? " order=start-first parallelism=2" : "", n == 2 ? " host=90:90" : "");
+                   (unsigned long long)below(play, 3), n == 1 ? " order=start-first parallelism=2" : "",
+                   n == 2 ? " host=90:90" : "");
     else if (below(play, 10) == 0)
         (void)line(play, "rm %s", name);
     else if (below(play, 2) == 0)
@@ -139,7 +141,8 @@ static void fail_task(struct play *play)
     static const Swarm__TaskState ends[] = { SWARM__TASK_STATE__TASK_COMPLETE, SWARM__TASK_STATE__TASK_FAILED,
                                              SWARM__TASK_STATE__TASK_REJECTED };
     const Swarm__Task *task = random_task(play);
-    if (task != NULL && task->status->state >= SWARM__TASK_STATE__TASK_ASSIGNED && task->status->state <= SWARM__TASK_STATE__TASK_RUNNING)
+    if (task != NULL && task->status->state >= SWARM__TASK_STATE__TASK_ASSIGNED &&
+        task->status->state <= SWARM__TASK_STATE__TASK_RUNNING)
         cluster_report(&play->cluster, task, ends[below(play, 3)], "test");
 }
 
@@ -183,7 +186,8 @@ static void heal(struct play *play)
         (void)snprintf(name, sizeof name, "s%u", n);
         const Swarm__Service *there = mirror_by_name(play->cluster.store, SWARM__TABLE__TABLE_SERVICE, name);
         if (there != NULL && !there->pending_delete)
-            (void)line(play, "service %s image=last action=continue%s", name, n == 2 ? " replicas=1" : ""); /* its host port: one a node */
+            (void)line(play, "service %s image=last action=continue%s", name,
+                       n == 2 ? " replicas=1" : ""); /* its host port: one a node */
     }
     for (int i = 0; i < 300; i++) {
         (void)cluster_agents(&play->cluster, true, true);
@@ -204,12 +208,14 @@ static struct tally count(const struct play *play, const Swarm__Service *service
         const Swarm__Task *task = tasks.items[i];
         size_t in_slot = 0;
         for (size_t j = 0; j < tasks.count; j++)
-            in_slot += tasks.items[j]->slot == task->slot && (task->slot != 0 || strcmp(tasks.items[j]->node_id, task->node_id) == 0);
+            in_slot +=
+                tasks.items[j]->slot == task->slot && (task->slot != 0 || strcmp(tasks.items[j]->node_id, task->node_id) == 0);
         tally.history_max = in_slot > tally.history_max ? in_slot : tally.history_max;
         if (task->desired_state == SWARM__TASK_STATE__TASK_RUNNING && task->status->state == SWARM__TASK_STATE__TASK_RUNNING) {
             tally.running++;
             tally.per_node[task->node_id[1] - '0']++;
-            if (task->spec_version != service->spec_version && strcmp(task->spec->container->image, service->spec->task->container->image) != 0)
+            if (task->spec_version != service->spec_version &&
+                strcmp(task->spec->container->image, service->spec->task->container->image) != 0)
                 fail(play, "a task of an old spec runs at the end", task->id);
         } else if (task->desired_state <= SWARM__TASK_STATE__TASK_RUNNING) {
             fail(play, "a task is wanted but does not run at the end", task->id);
