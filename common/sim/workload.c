@@ -106,8 +106,13 @@ static void touch_service(struct sim *sim)
     }
     if (there->pending_delete)
         return;
-    Swarm__Service *edit = sw_pb_clone(there);
     uint64_t what = sim_below(sim, 10);
+    if (what == 0 && sim_below(sim, 2) == 0) {
+        sim_note(sim, "remove service%u at once", n);
+        store_write(sim, SWARM__ACTION_KIND__ACTION_REMOVE, SWARM__TABLE__TABLE_SERVICE, there->id, NULL);
+        return;
+    }
+    Swarm__Service *edit = sw_pb_clone(there);
     if (what == 0) {
         sim_note(sim, "remove service%u", n);
         edit->has_pending_delete = true;

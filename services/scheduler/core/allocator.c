@@ -40,6 +40,30 @@ static bool taken(const struct ports *ports, Swarm__PortProtocol protocol, uint3
     return (ports->taken[protocol][number / 8] >> number % 8 & 1) != 0;
 }
 
+static bool same_number(const Swarm__PortConfig *a, const Swarm__PortConfig *b)
+{
+    return is_ingress(a) && a->protocol == b->protocol && a->published_port == b->published_port;
+}
+
+/* Ports of a removed service stay taken while tasks of it stop: their node still balances them. With `ports` they are taken
+ * there; without, the first task that has `port` comes back. */
+static const Swarm__Task *stopping_holder(const struct world *world, const Swarm__PortConfig *port, struct ports *ports)
+{
+    for (const struct idset_row *row = world->gone.first; row != NULL; row = idset_next(row)) {
+        struct mirror_tasks tasks = mirror_tasks_of_service(world->mirror, idset_id(row));
+        for (size_t i = 0; i < tasks.count; i++) {
+            const Swarm__Endpoint *endpoint = tasks.items[i]->endpoint;
+            bool holds = nodes_task_holds(tasks.items[i]) && !world_node_lost(world, tasks.items[i]->node_id);
+            for (size_t k = 0; holds && endpoint != NULL && k < endpoint->n_ports; k++)
+                if (ports != NULL)
+                    take(ports, endpoint->ports[k]);
+                else if (same_number(endpoint->ports[k], port))
+                    return tasks.items[i];
+        }
+    }
+    return NULL;
+}
+
 /* Of all services but one: a service does not stand in its own way. */
 static void build(struct world *world, const char *except)
 {
@@ -49,6 +73,7 @@ static void build(struct world *world, const char *except)
          s = mirror_next(world->mirror, SWARM__TABLE__TABLE_SERVICE, s))
         for (size_t i = 0; s->endpoint != NULL && strcmp(s->id, except) != 0 && i < s->endpoint->n_ports; i++)
             take(ports, s->endpoint->ports[i]);
+    (void)stopping_holder(world, NULL, ports);
 }
 
 static const Swarm__Service *holder(const struct world *world, const Swarm__PortConfig *port, const char *except)
@@ -56,8 +81,7 @@ static const Swarm__Service *holder(const struct world *world, const Swarm__Port
     for (const Swarm__Service *s = mirror_first(world->mirror, SWARM__TABLE__TABLE_SERVICE); s != NULL;
          s = mirror_next(world->mirror, SWARM__TABLE__TABLE_SERVICE, s))
         for (size_t i = 0; s->endpoint != NULL && strcmp(s->id, except) != 0 && i < s->endpoint->n_ports; i++)
-            if (is_ingress(s->endpoint->ports[i]) && s->endpoint->ports[i]->protocol == port->protocol &&
-                s->endpoint->ports[i]->published_port == port->published_port)
+            if (same_number(s->endpoint->ports[i], port))
                 return s;
     return NULL;
 }
@@ -85,6 +109,22 @@ static uint32_t choose(const struct ports *ports, const Swarm__PortConfig *port,
     return 0;
 }
 
+/* Says who has the port; false if nobody else has: it was asked for twice by this service. */
+static bool explain_taken(const struct world *world, const Swarm__Service *service, const Swarm__PortConfig *port,
+                          struct sw_buf *why)
+{
+    const Swarm__Service *other = holder(world, port, service->id);
+    const Swarm__Task *task = other == NULL ? stopping_holder(world, port, NULL) : NULL;
+    const char *protocol = sw_protocol_name(port->protocol);
+    if (other != NULL)
+        sw_buf_addf(why, "port %u/%s is already in use by service '%s' (%s)", port->published_port, protocol, other->spec->name,
+                    other->id);
+    else if (task != NULL)
+        sw_buf_addf(why, "port %u/%s is in use until the tasks of the removed service '%s' have stopped", port->published_port,
+                    protocol, task->service_name);
+    return other != NULL || task != NULL;
+}
+
 /* Fill in the endpoint's ports; the reason it cannot be done is added to why. */
 static bool allocate_ports(struct world *world, const Swarm__Service *service, Swarm__Endpoint *endpoint, struct sw_buf *why)
 {
@@ -94,13 +134,8 @@ static bool allocate_ports(struct world *world, const Swarm__Service *service, S
         Swarm__PortConfig *port = endpoint->ports[i];
         if (!is_ingress(port) || port->published_port == 0)
             continue;
-        const Swarm__Service *other =
-            taken(ports, port->protocol, port->published_port) ? holder(world, port, service->id) : NULL;
-        if (other != NULL) {
-            sw_buf_addf(why, "port %u/%s is already in use by service '%s' (%s)", port->published_port,
-                        sw_protocol_name(port->protocol), other->spec->name, other->id);
+        if (taken(ports, port->protocol, port->published_port) && explain_taken(world, service, port, why))
             return false;
-        }
         take(ports, port);
     }
     for (size_t i = 0; i < endpoint->n_ports; i++) {

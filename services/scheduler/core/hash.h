@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #define uthash_fatal(msg) abort()
+#define HASH_FUNCTION(key, size, hash) HASH_FNV(key, size, hash) /* keys are short */
 #include <uthash.h>
 
 #endif

@@ -68,10 +68,26 @@ static bool tasks_left(struct world *world, const char *service_id)
     return left;
 }
 
+/* Its ports are free when the last of its tasks has stopped: those who wait for them try again. */
+static void service_gone(struct world *world, const char *service_id, bool left)
+{
+    if (left) {
+        (void)idset_add(&world->gone, service_id, 0);
+        return;
+    }
+    idset_del(&world->gone, service_id);
+    for (const struct idset_row *row = world->unallocated.first; row != NULL; row = idset_next(row))
+        (void)idset_add(&world->dirty_services, idset_id(row), 0);
+}
+
 void reaper_service(struct world *world, const char *service_id)
 {
     bool left = tasks_left(world, service_id);
-    if (left || mirror_service(world->mirror, service_id) == NULL)
+    if (mirror_service(world->mirror, service_id) == NULL) {
+        service_gone(world, service_id, left);
+        return;
+    }
+    if (left)
         return;
     plan_txn(&world->plan);
     world_remove(world, SWARM__TABLE__TABLE_SERVICE, service_id);

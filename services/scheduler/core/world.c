@@ -22,6 +22,7 @@ void world_forget(struct world *world)
     idset_clear(&world->service_wakes);
     idset_clear(&world->node_wakes);
     idset_clear(&world->unallocated);
+    idset_clear(&world->gone);
     idset_clear(&world->fresh);
     idset_clear(&world->parked);
     idset_clear(&world->running);
@@ -147,6 +148,8 @@ static void service_leaves(struct world *world, const Swarm__Service *old, const
     if (service == NULL) {
         idset_del(&world->unallocated, id);
         failures_drop(world->failures, id);
+        if (mirror_tasks_of_service(world->mirror, id).count != 0)
+            (void)idset_add(&world->gone, id, 0);
     }
 }
 

@@ -27,6 +27,7 @@ struct world {
     struct nodes nodes;
     struct idset dirty_services, dirty_nodes;
     struct idset service_wakes, node_wakes; /* id -> when to look again */
+    struct idset gone;                      /* services that are no more while tasks of theirs are left */
     struct idset unallocated;               /* services that wait for a port */
     struct idset fresh, parked;             /* tasks to place: not tried yet; tried in vain */
     struct idset running;                   /* tasks of updates -> since when they run (updater) */

@@ -1,7 +1,8 @@
 /* Words: node ID [state= avail= cpus= mem= arch= label.X=]   rmnode ID
  *        service NAME [replicas= global image= constraint= publish=P:T host=P:T cpus= mem= max-replicas= condition= delay=
  *                      attempts= window= parallelism= order= action= monitor= update-delay= ratio= grace=]   (made or updated)
- *        rm NAME   history N   report TASK STATE [ERR]   agents [stop|start]   wait DURATION   refuse   leader on|off   show
+ *        rm NAME (pending_delete)   remove NAME (at once)   history N   report TASK STATE [ERR]   agents [stop|start]   wait
+ * DURATION   refuse   leader on|off   show
  */
 #include "services/scheduler/tests/scenario.h"
 
@@ -325,6 +326,13 @@ static bool do_rm(struct cluster *cluster, char *rest)
     return true;
 }
 
+/* As the control API removes: the object goes at once. */
+static void do_remove(struct cluster *cluster, const char *name)
+{
+    const Swarm__Service *there = mirror_by_name(cluster->store, SWARM__TABLE__TABLE_SERVICE, name);
+    cluster_write(cluster, SWARM__ACTION_KIND__ACTION_REMOVE, SWARM__TABLE__TABLE_SERVICE, there->id, NULL);
+}
+
 static bool do_history(struct cluster *cluster, char *rest)
 {
     Swarm__Cluster *object = NEW(Swarm__Cluster, swarm__cluster__init);
@@ -374,6 +382,8 @@ bool scenario_line(struct cluster *cluster, const char *line, struct sw_buf *tex
         return do_agents(cluster, rest);
     if (strcmp(word, "rmnode") == 0)
         cluster_write(cluster, SWARM__ACTION_KIND__ACTION_REMOVE, SWARM__TABLE__TABLE_NODE, rest, NULL);
+    else if (strcmp(word, "remove") == 0)
+        do_remove(cluster, rest);
     else if (strcmp(word, "wait") == 0)
         cluster_wait(cluster, number(rest));
     else if (strcmp(word, "refuse") == 0)

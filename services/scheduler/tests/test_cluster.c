@@ -119,7 +119,7 @@ static void touch_service(struct play *play)
                    (unsigned long long)below(play, 3), n == 1 ? " order=start-first parallelism=2" : "",
                    n == 2 ? " host=90:90" : "");
     else if (below(play, 10) == 0)
-        (void)line(play, "rm %s", name);
+        (void)line(play, "%s %s", below(play, 2) == 0 ? "rm" : "remove", name);
     else if (below(play, 2) == 0)
         (void)line(play, "service %s image=v%llu action=%s", name, (unsigned long long)below(play, 4),
                    below(play, 2) == 0 ? "rollback" : "continue");
