@@ -45,7 +45,7 @@ def test_broken_archive_is_refused(lab1, tmp_path):
 def test_image_in_use_is_kept(lab1, service):
     lab1.create(service)
     done = lab1.cli("image", "rm", "demo:latest", check=False)
-    assert done.returncode == 1 and "in use" in done.stderr
+    assert done.returncode == 1 and "1 container of this node uses it" in done.stderr
 
 
 @pytest.fixture

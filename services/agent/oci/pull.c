@@ -90,8 +90,10 @@ static int tell_failure(const struct svc_child_result *result, const char *what,
     return sw_fail(err, code, "%.200s: %.280s", what, reason[0] != '\0' ? reason : "skopeo failed");
 }
 
-static bool is_plain(const struct images *images, const char *host)
+bool store_is_plain(const struct images *images, const char *host)
 {
+    if (strncmp(host, "127.", 4) == 0 || strncmp(host, "localhost:", 10) == 0)
+        return true; /* as Docker: nothing of it leaves the machine */
     for (size_t i = 0; i < images->plain_count; i++)
         if (strcmp(images->plain[i], host) == 0)
             return true;
@@ -366,7 +368,7 @@ int images_pull(struct images *images, const char *name, const struct images_cal
         work->name = ref_tagged(&ref);
         work->digest_name = ref.digest != NULL ? sw_strdup(pulled) : NULL;
         work->source = sw_strf("docker://%s", pulled);
-        rc = copy_start(work, is_plain(images, ref.host), err);
+        rc = copy_start(work, store_is_plain(images, ref.host), err);
         if (rc != 0) {
             work_free(work);
             return rc;

@@ -133,13 +133,11 @@ int images_resolve(struct images *images, const char *name, images_resolved_fn *
     if (rc != 0)
         return rc;
     SW_AUTO(sw_free) char *pulled = ref_pullable(&ref);
-    for (size_t i = 0; i < images->plain_count; i++)
-        rc = rc != 0 || strcmp(images->plain[i], ref.host) == 0 ? 1 : 0;
     struct ask *ask = sw_alloc0(sizeof *ask);
     *ask = (struct ask) { .images = images,
                           .name = sw_strdup(name),
                           .source = sw_strf("docker://%s", pulled),
-                          .plain = rc != 0,
+                          .plain = store_is_plain(images, ref.host),
                           .fn = fn,
                           .arg = arg,
                           .reply = sw_alloc0(sizeof *ask->reply) };

@@ -57,4 +57,7 @@ void store_works_stop(struct images *images); /* pull.c: at close */
 /* Path of a program of ours: beside this one, else by PATH. Heap. */
 char *store_helper(const char *name);
 
+/* Whether a registry is spoken to without TLS: given by --plain-registry, or on this machine's loopback. */
+bool store_is_plain(const struct images *images, const char *host);
+
 #endif
