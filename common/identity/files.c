@@ -42,8 +42,9 @@ int identity_file_read(const char *path, struct sw_buf *buf, struct sw_err *err)
     if (fd < 0)
         return sw_fail(err, errno == EACCES ? SW_DENIED : SW_IO, "read '%s': %s", path, strerror(errno));
     size_t size = 0;
-    if (check_mode(path, fd, &size, err) < 0)
-        return -(int)err->code;
+    int rc = check_mode(path, fd, &size, err);
+    if (rc < 0)
+        return rc;
     sw_buf_reserve(buf, size);
     while (buf->len < size) {
         ssize_t got = read(fd, buf->data + buf->len, size - buf->len);
@@ -64,8 +65,9 @@ int identity_file_write(const char *path, const void *data, size_t len, struct s
     const char *slash = strrchr(path, '/');
     if (slash != NULL && slash != path) {
         SW_AUTO(sw_free) char *dir = sw_strf("%.*s", (int)(slash - path), path);
-        if (svc_mkdirs(dir, 0700, err) < 0)
-            return -(int)err->code;
+        int rc = svc_mkdirs(dir, 0700, err);
+        if (rc < 0)
+            return rc;
     }
     return svc_file_write(path, data, len, 0600, err);
 }

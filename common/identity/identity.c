@@ -45,8 +45,9 @@ int identity_root_curve_public(const uint8_t root_public[32], uint8_t ret_key[32
 
 int identity_root_curve(const struct identity_root *root, struct bus_keys *ret_keys, struct sw_err *err)
 {
-    if (identity_root_curve_public(root->public_key, ret_keys->public_key, err) < 0)
-        return -(int)err->code;
+    int rc = identity_root_curve_public(root->public_key, ret_keys->public_key, err);
+    if (rc < 0)
+        return rc;
     if (crypto_sign_ed25519_sk_to_curve25519(ret_keys->secret_key, root->secret) != 0)
         return sw_fail(err, SW_CORRUPT, "the cluster's root secret is not a valid Ed25519 key");
     return 0;
@@ -125,13 +126,15 @@ static int body_check(const Swarm__CertificateBody *body, int64_t now_s, struct 
 int identity_cert_verify(const Swarm__Certificate *certificate, const uint8_t root_public[32], int64_t now_s,
                          struct identity_cert *ret_cert, struct sw_err *err)
 {
-    if (signature_check(certificate, root_public, err) < 0)
-        return -(int)err->code;
+    int rc = signature_check(certificate, root_public, err);
+    if (rc < 0)
+        return rc;
     SW_AUTO(sw_pb_free)
     Swarm__CertificateBody *body =
         sw_pb_unpack(&swarm__certificate_body__descriptor, certificate->body.data, certificate->body.len, CERT_BODY_MAX, err);
-    if (body == NULL || body_check(body, now_s, err) < 0)
-        return -(int)err->code;
+    rc = body != NULL ? body_check(body, now_s, err) : -SW_CORRUPT;
+    if (rc < 0)
+        return rc;
     *ret_cert = (struct identity_cert) {
         .role = (enum bus_role)body->role, .not_before = body->not_before, .not_after = body->not_after, .serial = body->serial
     };

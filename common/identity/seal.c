@@ -57,8 +57,9 @@ int identity_data_key_make(const char *state_dir, const uint8_t curve_public[32]
 static int data_key_open(const char *path, const Swarm__NodeIdentity *identity, uint8_t ret_key[32], struct sw_err *err)
 {
     SW_AUTO_BUF box = { 0 };
-    if (identity_file_read(path, &box, err) < 0)
-        return -(int)err->code;
+    int rc = identity_file_read(path, &box, err);
+    if (rc < 0)
+        return rc;
     if (box.len != BOX_SIZE || crypto_box_seal_open(ret_key, (uint8_t *)box.data, box.len, identity->curve_public.data,
                                                     identity->curve_secret.data) != 0)
         return sw_fail(err, SW_CORRUPT, "'%s' does not open with this node's key", path);

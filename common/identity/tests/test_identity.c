@@ -126,6 +126,25 @@ static void test_certificate_roles(void **state)
     }
 }
 
+/* Who does not want the reason gets the code all the same. */
+static void test_no_reason_wanted(void **state)
+{
+    (void)state;
+    struct identity_root root, other;
+    struct bus_keys keys;
+    identity_root_make(&root);
+    identity_root_make(&other);
+    identity_curve_make(&keys);
+    struct identity_cert got, cert = cert_of(&keys);
+    SW_AUTO(sw_pb_free) Swarm__Certificate *certificate = identity_cert_sign(&root, &cert);
+    assert_int_equal(identity_cert_verify(certificate, other.public_key, NOW, &got, NULL), -SW_DENIED);
+    assert_int_equal(identity_cert_verify(certificate, root.public_key, NOW + 10, &got, NULL), -SW_DENIED);
+    memset(root.public_key, 0xff, sizeof root.public_key);
+    assert_int_equal(identity_root_curve(&root, &keys, NULL), -SW_CORRUPT);
+    Swarm__NodeIdentity *identity = NULL;
+    assert_true(identity_node_load("/proc/self/none", &identity, NULL) < 0);
+}
+
 static void test_root_as_curve(void **state)
 {
     (void)state;
@@ -308,6 +327,7 @@ int main(void)
         cmocka_unit_test(test_token_round_trip),  cmocka_unit_test(test_token_refused), cmocka_unit_test(test_certificates),
         cmocka_unit_test(test_certificate_roles), cmocka_unit_test(test_root_as_curve), cmocka_unit_test(test_seal),
         cmocka_unit_test(test_node_file),         cmocka_unit_test(test_admin_file),    cmocka_unit_test(test_data_key),
+        cmocka_unit_test(test_no_reason_wanted),
     };
     struct sw_err err;
     return identity_init(&err) == 0 ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
