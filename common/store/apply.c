@@ -1,6 +1,7 @@
 #include "common/store/apply.h"
 
 #include "common/store/mirror_swap.h"
+#include "common/store/ports.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -114,6 +115,18 @@ static void set_spec_versions(const struct apply *self, Swarm__Table table, void
     }
 }
 
+/* Only what comes with this very write is judged: a scheduler that goes back to an older spec waits for its ports instead. */
+static int check_ports(const struct apply *self, const struct store_table *row, const void *object, const void *old, struct sw_err *err)
+{
+    if (row->table != SWARM__TABLE__TABLE_SERVICE)
+        return 0;
+    const Swarm__Service *service = object;
+    const Swarm__Service *before = old;
+    if (service->spec_version != self->index || (before != NULL && sw_pb_equal(before->spec->endpoint, service->spec->endpoint)))
+        return 0;
+    return store_ports_check(self->mirror, service->id, service->spec->endpoint, err);
+}
+
 static void set_meta(const struct apply *self, void *object, int64_t created_ns)
 {
     Swarm__Meta *meta = store_object_meta(object);
@@ -141,7 +154,9 @@ static int do_create(struct apply *self, const struct store_table *row, const Sw
         return rc;
     set_meta(self, object, self->now_ns);
     set_spec_versions(self, row->table, object, true);
-    rc = check_size(row, object, err);
+    rc = check_ports(self, row, object, NULL, err);
+    if (rc == 0)
+        rc = check_size(row, object, err);
     if (rc != 0)
         return rc;
     change(self, SWARM__ACTION_KIND__ACTION_CREATE, row->table, action->id, SW_TAKE(object));
@@ -189,7 +204,9 @@ static int do_update(struct apply *self, const struct store_table *row, const Sw
         return rc;
     set_meta(self, object, store_object_meta(old)->created_ns);
     set_spec_versions(self, row->table, object, false);
-    rc = check_size(row, object, err);
+    rc = check_ports(self, row, object, old, err);
+    if (rc == 0)
+        rc = check_size(row, object, err);
     if (rc != 0)
         return rc;
     change(self, SWARM__ACTION_KIND__ACTION_UPDATE, row->table, action->id, SW_TAKE(object));

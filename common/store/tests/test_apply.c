@@ -98,6 +98,41 @@ static void names_and_ids_are_unique(void **state)
     assert_int_equal(run_one(f, A_CREATE, T_NODE, 0, test_node("n2", "h")), 0);
 }
 
+static Swarm__Service *published(const char *id, uint32_t port)
+{
+    Swarm__Service *service = test_service(id, id);
+    service->spec->endpoint = sw_alloc0(sizeof *service->spec->endpoint);
+    swarm__endpoint_spec__init(service->spec->endpoint);
+    service->spec->endpoint->ports = sw_alloc0(sizeof *service->spec->endpoint->ports);
+    service->spec->endpoint->n_ports = 1;
+    Swarm__PortConfig *config = service->spec->endpoint->ports[0] = sw_alloc0(sizeof *config);
+    swarm__port_config__init(config);
+    config->target_port = 80;
+    config->has_published_port = true;
+    config->published_port = port;
+    return service;
+}
+
+/* Both were valid when they were proposed. */
+static void two_services_cannot_have_one_port(void **state)
+{
+    struct fixture *f = *state;
+    test_act(store_batch_txn(f->batch), A_CREATE, T_SERVICE, 0, published("one", 8080));
+    test_act(store_batch_txn(f->batch), A_CREATE, T_SERVICE, 0, published("two", 8080));
+    test_act(store_batch_txn(f->batch), A_CREATE, T_SERVICE, 0, published("three", 8081));
+    assert_int_equal(run(f), 0);
+    assert_int_equal(f->result.results[1]->code, SW_INVALID);
+    assert_string_equal(f->result.results[1]->error, "port '8080' is already in use by service 'one' (one) as an ingress port");
+    assert_int_equal(f->result.results[2]->code, 0);
+    Swarm__Service *moved = published("three", 8080);
+    moved->spec_version = UINT64_MAX;
+    assert_int_equal(run_one(f, A_UPDATE, T_SERVICE, 0, moved), SW_INVALID);
+    Swarm__Service *same = published("three", 8081); /* stands not in its own way */
+    same->spec_version = UINT64_MAX;
+    assert_int_equal(run_one(f, A_UPDATE, T_SERVICE, 0, same), 0);
+    assert_int_equal(run_one(f, A_UPDATE, T_SERVICE, 0, published("three", 8080)), 0); /* the scheduler going back */
+}
+
 static void a_refused_transaction_leaves_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -214,6 +249,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(create_sets_meta_and_versions, setup, teardown),
         cmocka_unit_test_setup_teardown(versions_are_compared, setup, teardown),
         cmocka_unit_test_setup_teardown(names_and_ids_are_unique, setup, teardown),
+        cmocka_unit_test_setup_teardown(two_services_cannot_have_one_port, setup, teardown),
         cmocka_unit_test_setup_teardown(a_refused_transaction_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(task_states_only_grow, setup, teardown),
         cmocka_unit_test_setup_teardown(node_status_ignores_versions, setup, teardown),

@@ -1,5 +1,7 @@
 /* The service requests of the control API. */
 #include "services/manager-raft/core/control.h"
+
+#include "common/store/ports.h"
 #include "services/manager-raft/core/counts.h"
 #include "services/manager-raft/core/filters.h"
 #include "services/manager-raft/core/refs.h"
@@ -92,7 +94,7 @@ int control_service_create(const struct control *control, const void *body, stru
         return sw_fail(err, SW_EXISTS, "name conflicts with an existing object: service %s already exists", spec->name);
     if (mirror_count(control->mirror, TABLE) >= CONTROL_SERVICES_MAX)
         return sw_fail(err, SW_LIMIT, "services: at most %u are allowed", CONTROL_SERVICES_MAX);
-    rc = validate_ports(control->mirror, NULL, spec->endpoint, err);
+    rc = store_ports_check(control->mirror, NULL, spec->endpoint, err);
     if (rc != 0)
         return rc;
     SW_AUTO(sw_pb_free) void *service = service_new(control, spec);
@@ -116,7 +118,7 @@ static int check_update(const struct control *control, const Swarm__Service *ser
         return sw_fail(err, SW_UNSUPPORTED, "service mode change is not allowed");
     if (sw_pb_equal(spec->endpoint, service->spec->endpoint))
         return 0;
-    return validate_ports(control->mirror, service->id, spec->endpoint, err);
+    return store_ports_check(control->mirror, service->id, spec->endpoint, err);
 }
 
 static void clear_update_status(Swarm__Service *service)

@@ -1,6 +1,6 @@
 /* validate - everything that a service spec must be before it is stored (swarm-semantics 7.1 to 7.3), with Docker's texts.
  *
- * Limits: control.h. validate_spec() looks at the spec alone; validate_references() and validate_ports() at the cluster.
+ * Limits: control.h. validate_spec() looks at the spec alone; validate_references() at the cluster (as does store_ports_check()).
  */
 #ifndef MANAGER_VALIDATE_H
 #define MANAGER_VALIDATE_H
@@ -11,7 +11,6 @@ int validate_spec(const Swarm__ServiceSpec *spec, struct sw_err *err);
 /* Secrets, configs and networks that the spec names exist, and their names fit their ids. */
 int validate_references(const struct mirror *mirror, const Swarm__ServiceSpec *spec, struct sw_err *err);
 /* No other service publishes the same port. service_id is the one being changed, NULL for a new one. */
-int validate_ports(const struct mirror *mirror, const char *service_id, const Swarm__EndpointSpec *endpoint, struct sw_err *err);
 
 /* Parts of validate_spec(). */
 int validate_container(const Swarm__ContainerSpec *container, struct sw_err *err);
