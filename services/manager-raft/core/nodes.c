@@ -115,31 +115,7 @@ int control_node_update(const struct control *control, const void *body, struct 
     return 0;
 }
 
-/* ---- remove: the key is worth nothing from then on, and tasks that were not finished are orphaned ---- */
-
-/* Only id, node and status of a status action matter; the other members are the least that encodes. */
-static void orphan(const struct control *control, struct control_answer *ret, const Swarm__Task *task)
-{
-    Swarm__Task *news = control_message(control, &swarm__task__descriptor);
-    Swarm__TaskStatus *status = control_copy(control, task->status);
-    status->has_state = true;
-    status->state = SWARM__TASK_STATE__TASK_ORPHANED;
-    status->has_timestamp_ns = true;
-    status->timestamp_ns = control->now_ns;
-    status->message = sw_scratch_str(control->scratch, "node removed");
-    Swarm__TaskSpec *spec = control_message(control, &swarm__task_spec__descriptor);
-    spec->container = control_message(control, &swarm__container_spec__descriptor);
-    spec->container->image = sw_scratch_str(control->scratch, "-");
-    news->id = task->id;
-    news->meta = task->meta;
-    news->service_id = task->service_id;
-    news->service_name = task->service_name;
-    news->node_id = task->node_id;
-    news->spec = spec;
-    news->desired_state = task->desired_state;
-    news->status = status;
-    store_txn_add(ret->batch->txns[0], store_action_new(SWARM__ACTION_KIND__ACTION_TASK_STATUS, SWARM__TABLE__TABLE_TASK, task->id, 0, news));
-}
+/* ---- remove: the key is worth nothing from then on; the scheduler sees to the tasks that were there, however many ---- */
 
 int control_node_remove(const struct control *control, const void *body, struct control_answer *ret, struct sw_err *err)
 {
@@ -155,10 +131,6 @@ int control_node_remove(const struct control *control, const void *body, struct 
     if (up && !request->force)
         return sw_fail(err, SW_PRECONDITION, "node %s is not down and can't be removed", node->id);
     control_write(control, ret, CONTROL_DONE_EMPTY, node->id);
-    struct mirror_tasks tasks = mirror_tasks_of_node(control->mirror, node->id);
-    for (size_t i = 0; i < tasks.count; i++)
-        if (tasks.items[i]->status->state <= SWARM__TASK_STATE__TASK_RUNNING)
-            orphan(control, ret, tasks.items[i]);
     store_txn_add(ret->batch->txns[0], store_action_new(SWARM__ACTION_KIND__ACTION_REMOVE, TABLE, node->id, 0, NULL));
     return 0;
 }
