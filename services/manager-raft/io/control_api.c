@@ -128,6 +128,14 @@ static int propose(struct control_api *api, const struct write *from, const Swar
 
 /* ---- handlers ---- */
 
+/* An answer nobody could receive is an answer too: else the client waits in vain. */
+static int send_answer(const struct bus_sender *sender, const void *reply, struct sw_err *err)
+{
+    if (bus_reply(sender, reply) != -SW_LIMIT)
+        return 0;
+    return sw_fail(err, SW_LIMIT, "the answer has more than %u MiB: narrow it with filters", BUS_SIZE_MAX >> 20);
+}
+
 static int answer_request(struct control_api *api, const struct bus_sender *sender, const void *body, struct sw_err *err)
 {
     int rc = check_leader(api, err);
@@ -138,10 +146,8 @@ static int answer_request(struct control_api *api, const struct bus_sender *send
     rc = control_request(&control, body, &answer, err);
     if (rc != 0)
         return rc;
-    if (answer.batch == NULL) {
-        (void)bus_reply(sender, answer.reply);
-        return 0;
-    }
+    if (answer.batch == NULL)
+        return send_answer(sender, answer.reply, err);
     const struct write write = { .sender = *sender, .done = answer.done };
     rc = propose(api, &write, answer.batch, err);
     control_answer_deinit(&answer);
