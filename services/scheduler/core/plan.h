@@ -13,7 +13,7 @@
 
 #include "common/store/mirror.h"
 
-#define PLAN_BATCH_BYTES (1u << 20)
+#define PLAN_BATCH_BYTES (512u << 10) /* a transaction goes over it: a few objects of 256 KiB and more */
 #define PLAN_BATCH_TXNS 4096
 #define PLAN_KEY_SIZE 72
 
