@@ -172,6 +172,16 @@ void feed_status(struct feed *feed, uint64_t term, bool leader)
 
 /* ---- subscriptions ---- */
 
+/* That a connection is gone shows only when something is sent to it: without this, a client that is killed a few times while
+ * nothing changes would find the places taken by its own earlier lives. */
+static void find_gone(struct side *side)
+{
+    const struct changes none = { 0 };
+    for (size_t i = 0; i < FEED_SUBSCRIBERS_MAX; i++)
+        if (side->subscribers[i].used)
+            send_changes(side, &side->subscribers[i], &none, store_applied(side->feed->spec.store));
+}
+
 static struct subscriber *slot_for(struct side *side, const struct bus_sender *sender)
 {
     struct subscriber *free_slot = NULL;
@@ -210,12 +220,16 @@ static int on_subscribe(void *self, const struct bus_sender *sender, const void 
 {
     struct side *side = self;
     const Swarm__FeedSubscribe *request = body;
-    struct snapshot snapshot = { side, slot_for(side, sender) };
+    struct snapshot snapshot = { .side = side };
     unsigned tables = 0;
     for (size_t i = 0; i < request->n_tables; i++) {
         if (store_table_of(request->tables[i]) == NULL || !grants_may_read(side->client, request->tables[i]))
             return sw_fail(err, SW_DENIED, "table %d is not for this feed", (int)request->tables[i]);
         tables |= 1u << request->tables[i];
+    }
+    if ((snapshot.subscriber = slot_for(side, sender)) == NULL) {
+        find_gone(side);
+        snapshot.subscriber = slot_for(side, sender);
     }
     if (snapshot.subscriber == NULL)
         return sw_fail(err, SW_LIMIT, "the feed has %u subscribers already", FEED_SUBSCRIBERS_MAX);

@@ -309,6 +309,20 @@ static void feeds_tell_and_commits_are_checked(void **state)
     bus_sync_close(commits);
 }
 
+/* Nothing changes meanwhile, so that nothing is sent to those who are gone. */
+static void a_feed_is_there_again_for_who_comes_back(void **state)
+{
+    (void)state;
+    Swarm__Table tables[] = { SWARM__TABLE__TABLE_CLUSTER, T_TASK };
+    for (int round = 0; round < 12; round++) {
+        struct bus_sync *feed = open_client("feed-dispatcher.sock", NULL);
+        Swarm__FeedSnapshot *snapshot = subscribe(feed, tables, 2);
+        assert_true(snapshot->done);
+        sw_pb_free(snapshot);
+        bus_sync_close(feed);
+    }
+}
+
 static void a_killed_manager_comes_back_with_all(void **state)
 {
     (void)state;
@@ -374,6 +388,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(services_are_created_by_the_administrator),
         cmocka_unit_test(strangers_may_only_ask_to_join),
         cmocka_unit_test(feeds_tell_and_commits_are_checked),
+        cmocka_unit_test(a_feed_is_there_again_for_who_comes_back),
         cmocka_unit_test(a_killed_manager_comes_back_with_all),
         cmocka_unit_test(a_watch_ends_with_its_service),
         cmocka_unit_test(leaving_ends_the_process),
