@@ -96,12 +96,44 @@ static bool fit_task_besides(const struct world *world, const Swarm__Service *se
     return false;
 }
 
+/* Until when to believe that the node, which shut this task down unasked, is about to go. A global service has nowhere else to
+ * run: it waits as long as other tasks of the node are still being stopped. */
+static int64_t leaving_until_ns(const struct world *world, const struct slot *slot, const Swarm__Task *task)
+{
+    int64_t until_ns = task_since_ns(task) + RESTART_LEAVE_NS;
+    struct mirror_tasks tasks = mirror_tasks_of_node(world->mirror, task->node_id);
+    for (size_t i = 0; i < tasks.count; i++) {
+        const Swarm__Task *other = tasks.items[i];
+        bool stopped = other->status->state == SWARM__TASK_STATE__TASK_SHUTDOWN;
+        int64_t other_ns = 0;
+        if (task_live(other) && stopped)
+            other_ns = task_since_ns(other) + RESTART_LEAVE_NS;
+        else if (slot->number == 0 && nodes_task_active(other))
+            other_ns = task_since_ns(task) + RESTART_LEAVE_LONG_NS;
+        until_ns = other_ns > until_ns ? other_ns : until_ns;
+    }
+    return until_ns;
+}
+
+/* The task's node seems to be leaving the cluster: replacing the task would only give it another. */
+static bool node_leaving(struct world *world, const Swarm__Service *service, const struct slot *slot, const Swarm__Task *task)
+{
+    if (task->node_id == NULL || task->status->state != SWARM__TASK_STATE__TASK_SHUTDOWN || world_node_unfit(world, task->node_id))
+        return false;
+    int64_t at_ns = leaving_until_ns(world, slot, task);
+    if (world->now_ns < at_ns)
+        world_wake_service(world, service->id, at_ns);
+    return world->now_ns < at_ns;
+}
+
 void restart_slot(struct world *world, const Swarm__Service *service, struct slot *slot, bool here)
 {
     size_t count = slot->count;
     for (size_t i = 0; i < count; i++) {
         const Swarm__Task *task = slot->tasks[i];
         if (!task_live(task) || (!task_dead(task) && !world_node_unfit(world, task->node_id)))
+            continue;
+        if (node_leaving(world, service, slot, task))
             continue;
         int64_t at_ns = starts_at_ns(world, slot, task);
         if (here && task->desired_state == SWARM__TASK_STATE__TASK_READY && task_dead(task) && world->now_ns < at_ns) {

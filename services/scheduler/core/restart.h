@@ -3,6 +3,8 @@
  * Owns     live task -> desired SHUTDOWN with a replacement in its slot (desired READY), and READY -> RUNNING later.
  * Memory   none: attempts are counted and delays measured from the tasks that the history keeps, so a new leader goes on
  *          where the old one was.
+ * Leaving  a node that leaves shuts its tasks down itself before it says goodbye: they are replaced when it is gone, so that no
+ *          replacement is given to it. One that stays gets its tasks back after RESTART_LEAVE_NS.
  * Delay    a replacement starts when its delay has passed and the old task has stopped, or its node is lost, or 60 s (or its
  *          grace period and 10 s, if that is longer) went by. No delay when the old node is drained or the spec is new.
  */
@@ -10,6 +12,9 @@
 #define SCHED_RESTART_H
 
 #include "services/scheduler/core/tasks.h"
+
+#define RESTART_LEAVE_NS (INT64_C(3) * 1000000000) /* how long its goodbye may take after its last task */
+#define RESTART_LEAVE_LONG_NS (INT64_C(65) * 1000000000) /* agents give their tasks 60 s */
 
 /* The policy wants a replacement for this task of the slot. */
 bool restart_wanted(const Swarm__Service *service, const struct slot *slot, const Swarm__Task *task);

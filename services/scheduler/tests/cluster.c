@@ -248,7 +248,9 @@ void cluster_write(struct cluster *cluster, Swarm__ActionKind kind, Swarm__Table
     store_txn_add(store_batch_txn(batch), store_action_new(kind, table, id, 0, object));
     struct apply_result result;
     apply(cluster, batch, &result);
-    if (result.results[0]->code != 0) {
+    if (result.results[0]->code == SW_INVALID) {
+        sw_buf_addf(&cluster->log, "  refused: %s\n", result.results[0]->error);
+    } else if (result.results[0]->code != 0) {
         (void)fprintf(stderr, "write of %s: %s\n", id, result.results[0]->error);
         abort();
     }
