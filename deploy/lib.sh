@@ -4,7 +4,7 @@ SWARM_DAEMONS=(manager-raft scheduler dispatcher agent ingress-lb)
 SWARM_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 PACKAGES_BUILD=(gcc libc6-dev pkg-config meson ninja-build git libczmq-dev libzmq3-dev protobuf-c-compiler libprotobuf-c-dev
-  libsodium-dev liblmdb-dev libjansson-dev libmicrohttpd-dev libarchive-dev libnl-3-dev libnl-route-3-dev libnl-nf-3-dev
+  libsodium-dev liblmdb-dev libjansson-dev g++ libarchive-dev libnl-3-dev libnl-route-3-dev libnl-nf-3-dev
   libnftables-dev libsmartcols-dev uthash-dev python3)
 PACKAGES_RUN=(runc crun skopeo nftables iproute2 conntrack busybox-static golang-github-containers-common procps util-linux
   curl ca-certificates)

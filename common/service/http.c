@@ -1,78 +1,182 @@
-/* /metrics and /healthz by libmicrohttpd, run from our loop: its epoll descriptor sits in ours. */
+/* /metrics and /healthz over HTTP/1.1, one answer a connection. Two fixed pages and GET need little; libmicrohttpd, the packaged
+ * choice for more than that, brings GnuTLS and with it 2.5 MiB of resident memory to each daemon (docs/adr on memory).
+ */
 #include "common/base/units.h"
 #include "common/service/svc_internal.h"
 
 #include <arpa/inet.h>
-#include <microhttpd.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <utlist.h>
 
 #define CONNECTIONS_MAX 32
-#define IDLE_SECONDS 10
+#define IDLE_MS 10000u
+#define HEAD_MAX 8192u /* bytes of request line and headers */
+
+struct connection {
+    struct svc_http *http;
+    int fd;
+    struct svc_watch *watch;
+    uint64_t end_ms;
+    struct sw_buf head, answer;
+    size_t sent; /* of answer */
+    struct connection *prev, *next;
+};
 
 struct svc_http {
     struct svc *svc;
-    struct MHD_Daemon *mhd;
+    int fd;
     struct svc_watch *watch;
-    struct svc_timer *timer;
+    struct svc_timer *timer; /* off while nobody is connected */
+    struct connection *connections;
+    size_t count;
 };
 
-static enum MHD_Result answer(struct MHD_Connection *connection, unsigned code, const char *type, const char *text, size_t len)
+static void drop(struct connection *connection)
 {
-    struct MHD_Response *response = MHD_create_response_from_buffer(len, (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
-    if (response == NULL)
-        return MHD_NO;
-    (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-    enum MHD_Result result = MHD_queue_response(connection, code, response);
-    MHD_destroy_response(response);
-    return result;
+    struct svc_http *http = connection->http;
+    svc_watch_del(connection->watch);
+    (void)close(connection->fd);
+    DL_DELETE(http->connections, connection);
+    http->count--;
+    sw_buf_deinit(&connection->head);
+    sw_buf_deinit(&connection->answer);
+    free(connection);
 }
 
-static enum MHD_Result answer_metrics(struct svc *svc, struct MHD_Connection *connection)
+static void on_idle(void *arg)
 {
+    struct svc_http *http = arg;
+    uint64_t now = svc_mono_ms();
+    struct connection *connection;
+    struct connection *next;
+    DL_FOREACH_SAFE(http->connections, connection, next)
+    {
+        if (connection->end_ms <= now)
+            drop(connection);
+    }
+    if (http->connections != NULL)
+        svc_timer_at(http->timer, http->connections->end_ms); /* the oldest stands first */
+}
+
+static void answer(struct connection *connection, const char *status, const char *type, const char *text, size_t len)
+{
+    sw_buf_addf(&connection->answer,
+                "HTTP/1.1 %s\r\nContent-Type: %s; charset=utf-8\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", status, type, len);
+    sw_buf_add(&connection->answer, text, len);
+}
+
+static void answer_text(struct connection *connection, const char *status, const char *text)
+{
+    answer(connection, status, "text/plain", text, strlen(text));
+}
+
+static void answer_metrics(struct connection *connection)
+{
+    struct svc *svc = connection->http->svc;
     if (svc->program->scrape != NULL)
         svc->program->scrape(svc, svc->program->state);
     SW_AUTO_BUF text = { 0 };
     svc_metrics_write(svc->metrics, &text);
-    return answer(connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", sw_buf_str(&text), text.len);
+    answer(connection, "200 OK", "text/plain; version=0.0.4", sw_buf_str(&text), text.len);
 }
 
-static enum MHD_Result answer_health(struct svc *svc, struct MHD_Connection *connection)
+static void answer_health(struct connection *connection)
 {
+    struct svc *svc = connection->http->svc;
     char why[256] = "";
     bool ok = svc->program->healthy == NULL || svc->program->healthy(svc, svc->program->state, why, sizeof why);
     SW_AUTO(sw_free) char *text = ok ? sw_strdup("ok\n") : sw_strf("%s\n", why);
-    return answer(connection, ok ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", text, strlen(text));
+    answer_text(connection, ok ? "200 OK" : "503 Service Unavailable", text);
 }
 
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
-                                  const char *upload, size_t *upload_size, void **request)
+/* "GET /metrics?x HTTP/1.1": only method and path decide; headers and a query say nothing that would change the page. */
+static void answer_request(struct connection *connection)
+{
+    char *line = connection->head.data;
+    line[strcspn(line, "\r\n")] = '\0';
+    char *save = NULL;
+    const char *method = strtok_r(line, " ", &save);
+    char *path = strtok_r(NULL, " ", &save);
+    const char *version = strtok_r(NULL, " ", &save);
+    if (method == NULL || path == NULL || version == NULL || strncmp(version, "HTTP/1.", 7) != 0) {
+        answer_text(connection, "400 Bad Request", "not an HTTP/1 request\n");
+        return;
+    }
+    path[strcspn(path, "?")] = '\0';
+    if (strcmp(method, "GET") != 0)
+        answer_text(connection, "405 Method Not Allowed", "only GET\n");
+    else if (strcmp(path, "/metrics") == 0)
+        answer_metrics(connection);
+    else if (strcmp(path, "/healthz") == 0)
+        answer_health(connection);
+    else
+        answer_text(connection, "404 Not Found", "only /metrics and /healthz\n");
+}
+
+/* false = the connection is over */
+static bool send_answer(struct connection *connection)
+{
+    const struct sw_buf *text = &connection->answer;
+    while (connection->sent < text->len) {
+        ssize_t count = send(connection->fd, text->data + connection->sent, text->len - connection->sent, MSG_NOSIGNAL);
+        if (count < 0)
+            return errno == EAGAIN || errno == EINTR;
+        connection->sent += (size_t)count;
+    }
+    return false;
+}
+
+/* false = the connection is over */
+static bool read_head(struct connection *connection)
+{
+    char chunk[2048];
+    ssize_t count = recv(connection->fd, chunk, sizeof chunk, 0);
+    if (count < 0)
+        return errno == EAGAIN || errno == EINTR;
+    if (count == 0 || memchr(chunk, '\0', (size_t)count) != NULL)
+        return false;
+    sw_buf_add(&connection->head, chunk, (size_t)count);
+    if (strstr(sw_buf_str(&connection->head), "\r\n\r\n") != NULL)
+        answer_request(connection);
+    else if (connection->head.len > HEAD_MAX)
+        answer_text(connection, "431 Request Header Fields Too Large", "the request is too long\n");
+    else
+        return true;
+    svc_watch_set(connection->watch, EPOLLOUT);
+    return send_answer(connection);
+}
+
+static void on_connection(void *arg, int fd, uint32_t events)
+{
+    struct connection *connection = arg;
+    (void)fd;
+    bool more = (events & EPOLLERR) == 0 && (connection->answer.len > 0 ? send_answer(connection) : read_head(connection));
+    if (!more)
+        drop(connection);
+}
+
+static void on_listener(void *arg, int fd, uint32_t events)
 {
     struct svc_http *http = arg;
-    (void)version, (void)upload, (void)upload_size, (void)request;
-    if (strcmp(method, MHD_HTTP_METHOD_GET) != 0)
-        return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", "only GET\n", 9);
-    if (strcmp(url, "/metrics") == 0)
-        return answer_metrics(http->svc, connection);
-    if (strcmp(url, "/healthz") == 0)
-        return answer_health(http->svc, connection);
-    return answer(connection, MHD_HTTP_NOT_FOUND, "text/plain", "only /metrics and /healthz\n", 27);
-}
-
-static void run(void *arg)
-{
-    struct svc_http *http = arg;
-    MHD_UNSIGNED_LONG_LONG wait_ms = 0;
-    (void)MHD_run(http->mhd);
-    if (MHD_get_timeout(http->mhd, &wait_ms) == MHD_YES)
-        svc_timer_at(http->timer, svc_mono_ms() + wait_ms);
-}
-
-static void on_ready(void *arg, int fd, uint32_t events)
-{
-    (void)fd, (void)events;
-    run(arg);
+    (void)events;
+    int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (accepted < 0)
+        return;
+    if (http->count == CONNECTIONS_MAX) {
+        (void)close(accepted);
+        return;
+    }
+    struct connection *connection = sw_alloc0(sizeof *connection);
+    *connection = (struct connection){ .http = http, .fd = accepted, .end_ms = svc_mono_ms() + IDLE_MS };
+    connection->watch = svc_watch_add(http->svc, accepted, EPOLLIN, on_connection, connection);
+    DL_APPEND(http->connections, connection);
+    if (http->count++ == 0)
+        svc_timer_at(http->timer, connection->end_ms);
 }
 
 static int parse_address(const char *text, struct sockaddr_in *ret, struct sw_err *err)
@@ -89,37 +193,53 @@ static int parse_address(const char *text, struct sockaddr_in *ret, struct sw_er
     return 0;
 }
 
+static int listen_on(const struct sockaddr_in *address, unsigned *ret_port)
+{
+    SW_AUTO(sw_close) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_in bound;
+    socklen_t len = sizeof bound;
+    const int one = 1;
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
+        bind(fd, (const struct sockaddr *)address, sizeof *address) != 0 || listen(fd, CONNECTIONS_MAX) != 0 ||
+        getsockname(fd, (struct sockaddr *)&bound, &len) != 0)
+        return -1;
+    *ret_port = ntohs(bound.sin_port);
+    int taken = fd;
+    fd = -1;
+    return taken;
+}
+
 int svc_http_open(struct svc *svc, struct sw_err *err)
 {
     struct sockaddr_in address;
+    unsigned port = 0;
     if (svc->metrics_address == NULL || strcmp(svc->metrics_address, "off") == 0)
         return 0;
     int rc = parse_address(svc->metrics_address, &address, err);
     if (rc < 0)
         return rc;
-    struct svc_http *http = sw_alloc0(sizeof *http);
-    http->svc = svc;
-    http->mhd = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, http, MHD_OPTION_SOCK_ADDR, &address,
-                                 MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_END);
-    if (http->mhd == NULL) {
-        free(http);
+    int fd = listen_on(&address, &port);
+    if (fd < 0)
         return sw_fail(err, SW_IO, "--metrics-address: cannot listen on %s: %s", svc->metrics_address, strerror(errno));
-    }
-    int epoll_fd = MHD_get_daemon_info(http->mhd, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
-    http->watch = svc_watch_add(svc, epoll_fd, EPOLLIN, on_ready, http);
-    http->timer = svc_timer_new(svc, run, http);
+    struct svc_http *http = sw_alloc0(sizeof *http);
+    *http = (struct svc_http){ .svc = svc, .fd = fd };
+    http->watch = svc_watch_add(svc, fd, EPOLLIN, on_listener, http);
+    http->timer = svc_timer_new(svc, on_idle, http);
     svc->http = http;
-    const union MHD_DaemonInfo *port = MHD_get_daemon_info(http->mhd, MHD_DAEMON_INFO_BIND_PORT);
-    svc_log(SVC_INFO, "metrics", "port=%u", port != NULL ? port->port : 0U);
+    svc_log(SVC_INFO, "metrics", "port=%u", port);
     return 0;
 }
 
 void svc_http_close(struct svc *svc)
 {
-    if (svc->http == NULL)
+    struct svc_http *http = svc->http;
+    if (http == NULL)
         return;
-    svc_watch_del(svc->http->watch);
-    MHD_stop_daemon(svc->http->mhd);
-    free(svc->http);
+    while (http->connections != NULL)
+        drop(http->connections);
+    svc_watch_del(http->watch);
+    svc_timer_free(http->timer);
+    (void)close(http->fd);
+    free(http);
     svc->http = NULL;
 }
