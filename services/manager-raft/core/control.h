@@ -71,6 +71,8 @@ void *control_message(const struct control *control, const ProtobufCMessageDescr
 void *control_copy(const struct control *control, const void *message);                             /* a shallow copy in scratch */
 /* Begin the answer of a write: a batch with one empty transaction. */
 void control_write(const struct control *control, struct control_answer *ret, enum control_done_kind kind, const char *id);
+/* A task without its spec (but for the image) and labels: they are the bulk of it, and lists and progress need neither. */
+Swarm__Task *control_task_slim(const struct control *control, const Swarm__Task *stored);
 void control_answer_deinit(struct control_answer *answer);
 
 #endif

@@ -14,11 +14,21 @@ struct listing {
     size_t room;
 };
 
+Swarm__Task *control_task_slim(const struct control *control, const Swarm__Task *stored)
+{
+    Swarm__Task *task = control_copy(control, stored);
+    task->spec = control_message(control, &swarm__task_spec__descriptor);
+    task->spec->container = control_message(control, &swarm__container_spec__descriptor);
+    task->spec->container->image = stored->spec->container->image;
+    task->n_service_labels = 0;
+    return task;
+}
+
 static void add(struct listing *self, const Swarm__Task *task)
 {
     if (!filters_task(self->filters, self->control->mirror, task))
         return;
-    self->reply->tasks[self->reply->n_tasks++] = (Swarm__Task *)task;
+    self->reply->tasks[self->reply->n_tasks++] = control_task_slim(self->control, task);
 }
 
 /* Id and host name are all that a list of tasks shows of its nodes. */

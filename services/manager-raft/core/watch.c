@@ -44,17 +44,6 @@ static bool shown(const Swarm__Task *task)
            (task->desired_state == SWARM__TASK_STATE__TASK_COMPLETE && task->status->state <= SWARM__TASK_STATE__TASK_COMPLETE);
 }
 
-/* Without the specs: they are the bulk of a task, and the watcher has the service's. */
-static Swarm__Task *slim(const struct control *control, const Swarm__Task *stored)
-{
-    Swarm__Task *task = control_copy(control, stored);
-    task->spec = control_message(control, &swarm__task_spec__descriptor);
-    task->spec->container = control_message(control, &swarm__container_spec__descriptor);
-    task->spec->container->image = stored->spec->container->image;
-    task->n_service_labels = 0;
-    return task;
-}
-
 static void add_tasks(const struct control *control, Swarm__ServiceWatchEvent *event, const char *service_id, const Swarm__Service *service)
 {
     struct mirror_tasks tasks = mirror_tasks_of_service(control->mirror, service_id);
@@ -63,7 +52,7 @@ static void add_tasks(const struct control *control, Swarm__ServiceWatchEvent *e
     for (size_t i = 0; i < tasks.count; i++) {
         if (!shown(tasks.items[i]))
             continue;
-        event->tasks[event->n_tasks++] = slim(control, tasks.items[i]);
+        event->tasks[event->n_tasks++] = control_task_slim(control, tasks.items[i]);
         if (service == NULL || watch_outdated(control->mirror, service, tasks.items[i]))
             event->outdated[event->n_outdated++] = tasks.items[i]->id;
     }

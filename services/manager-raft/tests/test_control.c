@@ -466,6 +466,9 @@ static void lists_are_filtered(void **state)
     put_task(f, "t2", service->id, "n2", SWARM__TASK_STATE__TASK_RUNNING);
     put_task(f, "u1", "other", "n1", SWARM__TASK_STATE__TASK_FAILED);
     assert_int_equal(list_tasks(f, "service", service->id), 2);
+    const Swarm__Task *listed = ((const Swarm__TaskListReply *)f->answer.reply)->tasks[0];
+    assert_string_equal(listed->spec->container->image, mirror_task(f->mirror, "t1")->spec->container->image);
+    assert_int_equal(listed->spec->container->n_env, 0); /* a thousand tasks with large specs have to fit */
     assert_int_equal(list_tasks(f, "node", "n1"), 2);
     assert_int_equal(list_tasks(f, "node", "host-b"), 1);
     assert_int_equal(list_tasks(f, "id", "t"), 2);
