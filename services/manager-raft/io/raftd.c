@@ -279,7 +279,8 @@ static void fail(struct raftd *raftd, const struct sw_err *err)
 {
     svc_log(SVC_ERROR, "raft cannot write: this manager stops", "err=\"%s\"", err->text);
     raftd->failed = true;
-    proposals_fail(raftd, SW_IO, "this manager cannot write its log");
+    SW_AUTO(sw_free) char *why = sw_strf("this manager cannot write its log: %s", err->text);
+    proposals_fail(raftd, SW_IO, why);
     svc_quit(raftd->spec.svc, 1);
 }
 
