@@ -146,7 +146,8 @@ static int probe_one(struct executor *executor, const char *name, struct sw_err 
     executor->runtime_text = word != NULL ? sw_strf("%.*s %s", (int)(word - text), text, word + 9) : sw_strdup(text);
     executor->crun = strncmp(text, "crun", 4) == 0;
     (void)json_object_clear(executor->filters);
-    SW_AUTO(sw_free) char *dir = sw_strf("%s/.probe-%d", executor->containers_dir, (int)getpid());
+    /* Below the run directory: a full disk says nothing about the runtime, and must not be taken for a broken one. */
+    SW_AUTO(sw_free) char *dir = sw_strf("%s/.probe", executor->socket_dir);
     (void)svc_rmtree(dir, NULL);
     int rc = probe_bundle(executor, dir, err);
     const char *try[] = { executor->shim, "--probe", dir, NULL };

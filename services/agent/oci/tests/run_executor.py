@@ -207,6 +207,26 @@ def test_cut_preparation(d, base, program):
     return d
 
 
+def test_full_disk(program, base):
+    """An agent that starts while the disk is full knows its runtime all the same."""
+    state = base + "/full/state"
+    os.makedirs(state)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", state], check=True)
+    try:
+        for name in ("/agent/containers", "/images/layers", "/images/blobs/sha256", "/logs"):
+            os.makedirs(state + name)
+        try:
+            with open(state + "/fill", "wb") as fill:
+                fill.write(bytes(1 << 20))
+        except OSError:
+            pass
+        d = Driver(program, base + "/full")
+        assert "none" not in d.until("ready")[-1]
+        d.close()
+    finally:
+        subprocess.run(["umount", state], check=True)
+
+
 def test_modes(d, base):
     d.ask('prepare modes demo {"args":["/bin/true"],"env":["PASSWORD=x"]}', "prepared modes")
     bundle = base + "/state/agent/containers/modes/"
@@ -338,6 +358,8 @@ def main():
         test_speed(d, base)
         test_images(d, base)
         d.close()
+        print("test_full_disk", flush=True)
+        test_full_disk(program, base)
         check_clean(base)
     finally:
         kill_leftovers(base)
