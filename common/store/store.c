@@ -7,14 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-#define FORMAT_VERSION 1u
+#define FORMAT_VERSION 2u
 #define MAP_SIZE_DEFAULT ((size_t)16 << 30)
 #define MAP_SIZE_MAX ((size_t)1 << 40)
 #define DATABASES_MAX 32 /* ours and the Raft log's */
 #define BATCH_MAX (16u << 20)
 #define CHUNK_BYTES (256u << 10)
+#define SUM_BYTES 8 /* in front of each record */
 
 struct store {
     MDB_env *env;
@@ -74,6 +76,24 @@ static int grow_if_half_full(struct store *store)
     return store->map_size != info.me_mapsize ? mdb_env_set_mapsize(store->env, store->map_size) : 0;
 }
 
+/* A file that was cut short would kill the reader (SIGBUS). What is missing reads as zeros instead, which LMDB or the check sums
+ * find; pages that are free may lie beyond the end of a sound file. */
+static int fill_up(struct store *store, int fd)
+{
+    MDB_envinfo info;
+    MDB_stat stat;
+    struct stat file;
+    int rc = mdb_env_info(store->env, &info);
+    if (rc == 0)
+        rc = mdb_env_stat(store->env, &stat);
+    if (rc != 0)
+        return rc;
+    off_t need = (off_t)((info.me_last_pgno + 1) * stat.ms_psize);
+    if (fstat(fd, &file) != 0 || (file.st_size < need && ftruncate(fd, need) != 0))
+        return errno;
+    return 0;
+}
+
 static int open_env(struct store *store, const char *dir)
 {
     int rc = mdb_env_create(&store->env);
@@ -84,13 +104,15 @@ static int open_env(struct store *store, const char *dir)
     if (rc == 0)
         rc = mdb_env_open(store->env, dir, 0, 0600);
     int dead = 0;
+    int fd = -1;
     if (rc == 0)
         rc = mdb_reader_check(store->env, &dead);
     if (rc == 0)
-        rc = grow_if_half_full(store);
-    int fd = -1;
-    if (rc == 0)
         rc = mdb_env_get_fd(store->env, &fd);
+    if (rc == 0)
+        rc = fill_up(store, fd);
+    if (rc == 0)
+        rc = grow_if_half_full(store);
     if (rc == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
         rc = errno;
     return rc;
@@ -141,6 +163,34 @@ static int meta_put(MDB_txn *txn, MDB_dbi meta, char *name, uint64_t number)
     return mdb_put(txn, meta, &key, &value, 0);
 }
 
+/* Against rot on the disk, not against people: FNV-1a finds any single changed byte. The id is in it, so that no record stands in
+ * for another. */
+static uint64_t record_sum(const void *id, size_t id_len, const void *data, size_t len)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < id_len; i++)
+        hash = (hash ^ ((const uint8_t *)id)[i]) * UINT64_C(0x100000001b3);
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ ((const uint8_t *)data)[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+static int load_record(struct store *store, Swarm__Table table, MDB_val key, MDB_val value, struct sw_err *err)
+{
+    uint64_t sum = 0;
+    Swarm__FeedObject object = SWARM__FEED_OBJECT__INIT;
+    object.table = table;
+    if (value.mv_size >= SUM_BYTES) {
+        memcpy(&sum, value.mv_data, SUM_BYTES);
+        object.record = (ProtobufCBinaryData){ value.mv_size - SUM_BYTES, (uint8_t *)value.mv_data + SUM_BYTES };
+    }
+    if (value.mv_size < SUM_BYTES || sum != record_sum(key.mv_data, key.mv_size, object.record.data, object.record.len))
+        (void)sw_fail(err, SW_CORRUPT, "it is damaged (check sum)");
+    else if (mirror_load(store->mirror, &object, err) == 0)
+        return 0;
+    return sw_wrap(err, "table %s: record '%.*s'", store_table_of(table)->word, (int)key.mv_size, (const char *)key.mv_data);
+}
+
 static int load_table(struct store *store, MDB_txn *txn, Swarm__Table table, struct sw_err *err)
 {
     const char *word = store_table_of(table)->word;
@@ -151,13 +201,8 @@ static int load_table(struct store *store, MDB_txn *txn, Swarm__Table table, str
     int failed = 0;
     MDB_val key;
     MDB_val value;
-    while (failed == 0 && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-        Swarm__FeedObject object = SWARM__FEED_OBJECT__INIT;
-        object.table = table;
-        object.record = (ProtobufCBinaryData){ value.mv_size, value.mv_data };
-        if (mirror_load(store->mirror, &object, err) != 0)
-            failed = sw_wrap(err, "table %s: record '%.*s'", word, (int)key.mv_size, (const char *)key.mv_data);
-    }
+    while (failed == 0 && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
+        failed = load_record(store, table, key, value, err);
     mdb_cursor_close(cursor);
     if (failed == 0 && rc != MDB_NOTFOUND)
         failed = sw_fail(err, SW_IO, "read table %s: %s", word, mdb_strerror(rc));
@@ -233,6 +278,16 @@ uint64_t store_applied(const struct store *store)
     return store->applied;
 }
 
+/* LMDB calls a write that the full disk cut short an input/output error. */
+const char *store_strerror(const struct store *store, int rc)
+{
+    struct statvfs disk;
+    int fd = -1;
+    if (rc == EIO && mdb_env_get_fd(store->env, &fd) == 0 && fstatvfs(fd, &disk) == 0 && disk.f_bavail < 16)
+        return mdb_strerror(ENOSPC);
+    return mdb_strerror(rc);
+}
+
 /* ---- apply ---- */
 
 static int write_change(const struct store *store, MDB_txn *txn, const struct apply_change *change, struct sw_buf *buf)
@@ -241,8 +296,12 @@ static int write_change(const struct store *store, MDB_txn *txn, const struct ap
     MDB_val key = { strlen(change->id), (void *)change->id };
     if (change->object == NULL)
         return mdb_del(txn, dbi, &key, NULL);
+    uint64_t sum = 0;
     sw_buf_reset(buf);
+    sw_buf_add(buf, &sum, SUM_BYTES);
     sw_pb_pack(change->object, buf);
+    sum = record_sum(key.mv_data, key.mv_size, buf->data + SUM_BYTES, buf->len - SUM_BYTES);
+    memcpy(buf->data, &sum, SUM_BYTES);
     MDB_val value = { buf->len, buf->data };
     return mdb_put(txn, dbi, &key, &value, 0);
 }
@@ -314,9 +373,10 @@ static int group_write(const struct store *store, MDB_txn *txn, const struct sto
     return rc;
 }
 
-static int write_failed(const struct store_group *group, int rc, struct sw_err *err)
+static int write_failed(const struct store *store, const struct store_group *group, int rc, struct sw_err *err)
 {
-    return sw_fail(err, SW_IO, "write store up to index %" PRIu64 ": %s", group->entries[group->count - 1].index, mdb_strerror(rc));
+    return sw_fail(err, SW_IO, "write store up to index %" PRIu64 ": %s", group->entries[group->count - 1].index,
+                   store_strerror(store, rc));
 }
 
 int store_apply_begin(struct store *store, MDB_txn *txn, const struct store_entry *entries, size_t count, struct store_group **ret_group,
@@ -328,7 +388,7 @@ int store_apply_begin(struct store *store, MDB_txn *txn, const struct store_entr
         return failed;
     int rc = group_write(store, txn, group);
     if (rc != 0)
-        return write_failed(group, rc, err);
+        return write_failed(store, group, rc, err);
     *ret_group = SW_TAKE(group);
     return 0;
 }
@@ -367,7 +427,7 @@ int store_apply(struct store *store, const struct store_entry *entries, size_t c
             rc = group_commit(store, group);
     }
     if (rc != 0)
-        return write_failed(group, rc, err);
+        return write_failed(store, group, rc, err);
     store_apply_end(store, SW_TAKE(group), fn, arg);
     return 0;
 }

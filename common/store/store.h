@@ -18,6 +18,7 @@ int store_open(const char *dir, size_t map_size, struct store **ret_store, struc
 void store_close(struct store *store); /* NULL is fine */
 MDB_env *store_env(struct store *store);
 const struct mirror *store_mirror(const struct store *store);
+const char *store_strerror(const struct store *store, int rc); /* what LMDB's code means; says so when the disk is full */
 uint64_t store_applied(const struct store *store); /* index of the last applied entry */
 
 struct store_entry {

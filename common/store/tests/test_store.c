@@ -303,11 +303,45 @@ static void descriptors_close_on_exec(void **state)
     store_close(store);
 }
 
+static void rewrite_file(const char *find, const char *replace, off_t keep)
+{
+    char path[300];
+    (void)snprintf(path, sizeof path, "%s/data.mdb", dir);
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    if (keep != 0)
+        assert_int_equal(ftruncate(fileno(file), keep), 0);
+    SW_AUTO_BUF whole = { 0 };
+    char part[4096];
+    for (size_t got; (got = fread(part, 1, sizeof part, file)) > 0;)
+        sw_buf_add(&whole, part, got);
+    for (char *at = whole.data; find != NULL && (at = memmem(at, (size_t)(whole.data + whole.len - at), find, strlen(find))) != NULL; at++) {
+        assert_int_equal(fseek(file, at - whole.data, SEEK_SET), 0);
+        assert_int_equal(fwrite(replace, 1, strlen(find), file), strlen(find));
+    }
+    assert_int_equal(fclose(file), 0);
+}
+
+static void a_damaged_file_is_an_error(void **state)
+{
+    (void)state;
+    struct sw_err err = { 0 };
+    struct store *store = open_store(0);
+    assert_int_equal(apply_services(store, 1, 200, &err), 0);
+    store_close(store);
+    rewrite_file("web:1", "web:2", 0); /* parses, and is not what was stored */
+    assert_int_equal(store_open(dir, 0, &store, &err), -SW_CORRUPT);
+    assert_non_null(strstr(err.text, "table service: record 's1-0': it is damaged (check sum)"));
+    rewrite_file(NULL, NULL, 3 * 4096); /* cut short: no SIGBUS */
+    assert_true(store_open(dir, 0, &store, &err) < 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(store_mirror_and_feed_agree, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_map_grows, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_file_is_an_error, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_data_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(descriptors_close_on_exec, setup, teardown),
     };

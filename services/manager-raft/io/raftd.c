@@ -410,7 +410,7 @@ static int group_commit(struct raftd *raftd, struct sw_err *err)
     if (rc == 0)
         rc = mdb_txn_commit(SW_TAKE(txn));
     if (rc != 0)
-        return sw_fail(err, SW_IO, "write raft log and store: %s", mdb_strerror(rc));
+        return sw_fail(err, SW_IO, "write raft log and store: %s", store_strerror(raftd->spec.store, rc));
     ++*raftd->metrics.syncs;
     svc_observe(raftd->metrics.sync_s, seconds_since(start_ns));
     group_end(raftd, &group);
