@@ -282,10 +282,46 @@ static void run(uint64_t seed)
     cluster_deinit(&play.cluster);
 }
 
+/* The log takes no entry above 1.5 MiB, however large the specs. */
+static void check_size(void *arg, const Swarm__StoreBatch *batch)
+{
+    size_t size = protobuf_c_message_get_packed_size(&batch->base);
+    size_t *most = arg;
+    *most = size > *most ? size : *most;
+    assert(size <= 1536u << 10);
+}
+
+static void large_specs_fit(void)
+{
+    enum { LARGE = 250 << 10 };
+    struct cluster cluster;
+    size_t most = 0;
+    cluster_init(&cluster, 1);
+    cluster.check = check_size;
+    cluster.check_arg = &most;
+    SW_AUTO_BUF text = { 0 };
+    (void)scenario_line(&cluster, "node n1", &text);
+    for (int round = 0; round < 3; round++) {
+        SW_AUTO_BUF create = { 0 };
+        sw_buf_addf(&create, "service large replicas=%d parallelism=0 image=%d", 10 + round, round);
+        while (create.len < LARGE)
+            sw_buf_adds(&create, "x");
+        assert(scenario_line(&cluster, create.data, &text));
+        for (int i = 0; i < 4; i++) {
+            (void)cluster_agents(&cluster, true, true);
+            cluster_wait(&cluster, 2 * SW_NS_PER_S);
+        }
+        sw_buf_reset(&cluster.log);
+    }
+    assert(most > LARGE);
+    cluster_deinit(&cluster);
+}
+
 int main(int argc, char **argv)
 {
     uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
     uint64_t last = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? first : 200;
+    large_specs_fit();
     for (uint64_t seed = first; seed <= last; seed++)
         run(seed);
     printf("%llu passed, 0 failed\n", (unsigned long long)(last - first + 1));
