@@ -1,7 +1,6 @@
 #include "common/base/units.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,7 +63,7 @@ bool sw_parse_duration(const char *text, int64_t *ret_ns)
     } while (*text != '\0');
     if (total > 9.2e18)
         return false;
-    *ret_ns = (int64_t)llround(sign * total);
+    *ret_ns = (int64_t)(sign * total + sign * 0.5);
     return true;
 }
 
@@ -81,7 +80,7 @@ bool sw_parse_bytes(const char *text, int64_t *ret_bytes)
         const char *unit = strchr(units, *text | 0x20);
         if (unit == NULL)
             return false;
-        scale = ldexp(1, 10 * (int)(unit - units));
+        scale = (double)(UINT64_C(1) << (10 * (unit - units)));
         text++;
         if (unit != units && strcasecmp(text, "b") != 0 && strcasecmp(text, "ib") != 0 && *text != '\0')
             return false;

@@ -15,6 +15,7 @@ struct svc {
     struct svc_loop *loop;
     struct svc_http *http;
     struct svc_metrics *metrics;
+    struct svc_timer *trim;
     bool quitting;
     int exit_code;
 };
