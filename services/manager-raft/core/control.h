@@ -19,6 +19,7 @@
 #define CONTROL_SERVICES_MAX 10000u
 #define CONTROL_REPLICAS_MAX 100000u
 #define CONTROL_SPEC_BYTES_MAX (256u << 10) /* an encoded service spec: the object holds two, with its tasks each one more */
+#define CONTROL_TASKS_BYTES_MAX (256u << 20)  /* replicas times that: each task has a copy, in memory on every manager */
 #define CONTROL_LIST_MAX 512u               /* entries of any list in a spec */
 #define CONTROL_TEXT_MAX 4096u              /* bytes of a name, path, label... (CONTROL_ENV_MAX for a variable or an argument) */
 #define CONTROL_ENV_MAX 65536u

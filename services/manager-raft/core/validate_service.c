@@ -229,6 +229,9 @@ int validate_spec(const Swarm__ServiceSpec *spec, struct sw_err *err)
     size_t size = protobuf_c_message_get_packed_size(&spec->base);
     if (size > CONTROL_SPEC_BYTES_MAX)
         return sw_fail(err, SW_LIMIT, "service spec: %zu bytes, at most %u are allowed", size, CONTROL_SPEC_BYTES_MAX);
+    uint64_t most = CONTROL_TASKS_BYTES_MAX / size;
+    if (spec->mode->replicas > most)
+        return sw_fail(err, SW_LIMIT, "replicas: at most %" PRIu64 " are allowed with a spec of %zu bytes", most, size);
     return 0;
 }
 

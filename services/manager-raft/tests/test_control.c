@@ -442,6 +442,23 @@ static void good_templates_pass(void **state)
     assert_int_equal(create(f, spec), 0);
 }
 
+static void large_specs_have_fewer_replicas(void **state)
+{
+    struct fixture *f = *state;
+    SW_AUTO(sw_free) char *text = sw_alloc0(60001);
+    memset(text, 'x', 60000);
+    Swarm__ServiceSpec *spec = spec_new("web");
+    set_env(spec, text);
+    spec->mode->has_replicas = true;
+    spec->mode->replicas = CONTROL_REPLICAS_MAX;
+    assert_int_equal(create(f, spec), -SW_LIMIT);
+    assert_memory_equal(f->err.text, "replicas: at most 44", 20);
+    spec = spec_new("web");
+    spec->mode->has_replicas = true;
+    spec->mode->replicas = CONTROL_REPLICAS_MAX;
+    assert_int_equal(create(f, spec), 0);
+}
+
 /* ---- lists ---- */
 
 static int list_tasks(struct fixture *f, const char *key, const char *value)
@@ -597,6 +614,7 @@ int main(void)
         TEST(bad_specs_are_refused_with_their_reason),
         TEST(image_names),
         TEST(good_templates_pass),
+        TEST(large_specs_have_fewer_replicas),
         TEST(lists_are_filtered),
         TEST(ambiguous_references_are_refused),
         TEST(nodes_are_updated_and_removed),
