@@ -5,7 +5,7 @@ SWARM_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 PACKAGES_BUILD=(gcc libc6-dev pkg-config meson ninja-build git libczmq-dev libzmq3-dev protobuf-c-compiler libprotobuf-c-dev
   libsodium-dev liblmdb-dev libjansson-dev g++ libarchive-dev libnl-3-dev libnl-route-3-dev libnl-nf-3-dev
-  libnftables-dev libsmartcols-dev uthash-dev python3)
+  libnftables-dev libsmartcols-dev libseccomp-dev uthash-dev python3)
 PACKAGES_RUN=(runc crun skopeo nftables iproute2 conntrack busybox-static golang-github-containers-common procps util-linux
   curl ca-certificates)
 PACKAGES_TEST=(libcmocka-dev python3-pytest docker-registry prometheus tcpdump clang jq strace)
