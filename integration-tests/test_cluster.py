@@ -94,11 +94,14 @@ def test_worker_refuses_manager_commands(lab3):
     assert "Is Manager: false" in lab3.cli("info", node="w1").stdout
 
 
-def test_join_needs_the_right_token(lab3):
+def test_join_needs_the_right_token(lab3, service):
     token = lab3.cli("join-token", "-q", "worker").stdout.strip()
     assert token.startswith("SWMTKN-1-") and len(token) == len("SWMTKN-1-") + 50 + 1 + 25
+    lab3.create(service, "--mode", "global")
     lab3.cli("leave", node="w2")
     wait_for(lambda: status(lab3, "w2")[0] == "Down", "left", 20)
+    states = lab3.cli("service", "ps", service, "--filter", "node=w2", "--format", "{{.CurrentState}}").stdout.splitlines()
+    assert [s.split()[0] for s in states] == ["Shutdown"]  # no other was given to a node that leaves
     address = f"{lab3.address('m1')}:2377"
     wrong = token[:-3] + ("aaa" if not token.endswith("aaa") else "bbb")
     done = lab3.cli("join", "--token", wrong, address, node="w2", check=False)
