@@ -1,5 +1,5 @@
 /* /metrics and /healthz over HTTP/1.1, one answer a connection. Two fixed pages and GET need little; libmicrohttpd, the packaged
- * choice for more than that, brings GnuTLS and with it 2.5 MiB of resident memory to each daemon (docs/adr on memory).
+ * choice for more than that, brings GnuTLS and with it 2.5 MiB of resident memory to each daemon (docs/adr/0009-memory.md).
  */
 #include "common/base/units.h"
 #include "common/service/svc_internal.h"
