@@ -3,12 +3,18 @@
 #include "common/service/svc.h"
 #include "common/service/svc_internal.h"
 
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 struct probe {
@@ -18,6 +24,10 @@ struct probe {
     char out[64], why[64];
     bool timed_out, killed_by_timer;
     struct svc_timer *timer;
+    struct svc_watch *watch;
+    struct sw_buf answers;
+    int pipe[2];
+    pid_t client;
     int (*begin)(struct probe *probe, struct sw_err *err);
     char *name;
     uint64_t wait_ms;
@@ -224,6 +234,92 @@ static void test_metrics_text(void **state)
     svc_metrics_free(metrics);
 }
 
+/* ---- the two pages, asked by a client in a process of its own ---- */
+
+static unsigned listening_port(void)
+{
+    for (int fd = 3; fd < 64; fd++) {
+        int listens = 0;
+        socklen_t len = sizeof listens;
+        struct sockaddr_in bound = { 0 };
+        socklen_t bound_len = sizeof bound;
+        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens != 0 &&
+            getsockname(fd, (struct sockaddr *)&bound, &bound_len) == 0 && bound.sin_family == AF_INET)
+            return ntohs(bound.sin_port);
+    }
+    return 0;
+}
+
+static void ask(unsigned port, const char *request, size_t len, int out)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    char answer[4096];
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) == 0 && send(fd, request, len, MSG_NOSIGNAL) == (ssize_t)len) {
+        ssize_t count = recv(fd, answer, sizeof answer, MSG_WAITALL);
+        size_t line = count > 0 ? strcspn(answer, "\r") : 0;
+        answer[line] = '\n';
+        (void)!write(out, answer, line + 1);
+    }
+    (void)close(fd);
+}
+
+static void ask_all(unsigned port, int out)
+{
+    static char endless[8200];
+    (void)memset(endless, 'x', sizeof endless);
+    const char *requests[] = { "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", "GET /healthz?v=1 HTTP/1.0\r\n\r\n", "GET /x HTTP/1.1\r\n\r\n",
+                               "POST /metrics HTTP/1.1\r\n\r\n", "nonsense\r\n\r\n", "\r\n\r\n" };
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
+        ask(port, requests[i], strlen(requests[i]), out);
+    ask(port, endless, sizeof endless, out);
+    ask(port, "a\0b\r\n\r\n", 7, out); /* closed without an answer: an empty line */
+}
+
+static void on_answers(void *arg, int fd, uint32_t events)
+{
+    struct probe *probe = arg;
+    (void)events;
+    char text[512];
+    ssize_t count = read(fd, text, sizeof text - 1);
+    if (count <= 0) {
+        svc_watch_del(probe->watch);
+        svc_quit(probe->svc, 0);
+        return;
+    }
+    text[count] = '\0';
+    sw_buf_adds(&probe->answers, text);
+}
+
+static int begin_http(struct probe *probe, struct sw_err *err)
+{
+    (void)err;
+    unsigned port = listening_port();
+    assert_int_not_equal(port, 0);
+    assert_int_equal(pipe2(probe->pipe, O_CLOEXEC), 0);
+    probe->client = fork();
+    if (probe->client == 0) {
+        ask_all(port, probe->pipe[1]);
+        _exit(0);
+    }
+    (void)close(probe->pipe[1]);
+    probe->watch = svc_watch_add(probe->svc, probe->pipe[0], EPOLLIN, on_answers, probe);
+    return 0;
+}
+
+static void test_http_answers_two_pages_and_refuses_the_rest(void **state)
+{
+    struct probe probe = { .dir = *state, .begin = begin_http };
+    const char *argv[] = { "probe" };
+    assert_int_equal(run_probe(&probe, 1, argv), 0);
+    assert_string_equal(sw_buf_str(&probe.answers),
+                        "HTTP/1.1 200 OK\nHTTP/1.1 200 OK\nHTTP/1.1 404 Not Found\nHTTP/1.1 405 Method Not Allowed\n"
+                        "HTTP/1.1 400 Bad Request\nHTTP/1.1 400 Bad Request\nHTTP/1.1 431 Request Header Fields Too Large\n\n");
+    sw_buf_deinit(&probe.answers);
+    (void)close(probe.pipe[0]);
+    assert_int_equal(waitpid(probe.client, NULL, 0), probe.client);
+}
+
 static int make_dir(void **state)
 {
     char *dir = sw_strdup("/tmp/test-service.XXXXXX");
@@ -246,7 +342,7 @@ int main(void)
         WITH_DIR(test_timers_and_quit), WITH_DIR(test_soon_is_coalesced_and_options_arrive), WITH_DIR(test_bad_options_are_usage_errors),
         WITH_DIR(test_config_file_lies_below_flags), WITH_DIR(test_child_gets_input_and_answers),
         WITH_DIR(test_child_is_killed_at_its_deadline), WITH_DIR(test_missing_program_is_a_failure_at_once), WITH_DIR(test_files),
-        cmocka_unit_test(test_metrics_text),
+        cmocka_unit_test(test_metrics_text), WITH_DIR(test_http_answers_two_pages_and_refuses_the_rest),
     };
     return cmocka_run_group_tests_name("service", tests, NULL, NULL);
 }
