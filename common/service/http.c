@@ -66,7 +66,8 @@ static void on_idle(void *arg)
 static void answer(struct connection *connection, const char *status, const char *type, const char *text, size_t len)
 {
     sw_buf_addf(&connection->answer,
-                "HTTP/1.1 %s\r\nContent-Type: %s; charset=utf-8\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", status, type, len);
+                "HTTP/1.1 %s\r\nContent-Type: %s; charset=utf-8\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", status,
+                type, len);
     sw_buf_add(&connection->answer, text, len);
 }
 
@@ -172,7 +173,7 @@ static void on_listener(void *arg, int fd, uint32_t events)
         return;
     }
     struct connection *connection = sw_alloc0(sizeof *connection);
-    *connection = (struct connection){ .http = http, .fd = accepted, .end_ms = svc_mono_ms() + IDLE_MS };
+    *connection = (struct connection) { .http = http, .fd = accepted, .end_ms = svc_mono_ms() + IDLE_MS };
     connection->watch = svc_watch_add(http->svc, accepted, EPOLLIN, on_connection, connection);
     DL_APPEND(http->connections, connection);
     if (http->count++ == 0)
@@ -186,7 +187,7 @@ static int parse_address(const char *text, struct sockaddr_in *ret, struct sw_er
     const char *colon = strrchr(text, ':');
     if (colon != NULL && (size_t)(colon - text) < sizeof host)
         memcpy(host, text, (size_t)(colon - text));
-    *ret = (struct sockaddr_in){ .sin_family = AF_INET };
+    *ret = (struct sockaddr_in) { .sin_family = AF_INET };
     if (colon == NULL || inet_pton(AF_INET, host, &ret->sin_addr) != 1 || !sw_parse_u64(colon + 1, &port) || port > 65535)
         return sw_fail(err, SW_INVALID, "--metrics-address: '%s' is not IP:PORT or off", text);
     ret->sin_port = htons((uint16_t)port);
@@ -222,7 +223,7 @@ int svc_http_open(struct svc *svc, struct sw_err *err)
     if (fd < 0)
         return sw_fail(err, SW_IO, "--metrics-address: cannot listen on %s: %s", svc->metrics_address, strerror(errno));
     struct svc_http *http = sw_alloc0(sizeof *http);
-    *http = (struct svc_http){ .svc = svc, .fd = fd };
+    *http = (struct svc_http) { .svc = svc, .fd = fd };
     http->watch = svc_watch_add(svc, fd, EPOLLIN, on_listener, http);
     http->timer = svc_timer_new(svc, on_idle, http);
     svc->http = http;
