@@ -1,11 +1,16 @@
 #include "services/dispatcher/io/shell.h"
 
-#include "common/identity/identity.h"
-#include "common/service/svc.h"
+#include "common/feed/feed.h"
+#include "common/member/member.h"
+#include "services/dispatcher/core/dispatch.h"
 
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define COMMIT_TIMEOUT_MS 10000
+
+static const Swarm__Table tables[] = { SWARM__TABLE__TABLE_CLUSTER, SWARM__TABLE__TABLE_NODE, SWARM__TABLE__TABLE_TASK };
 
 struct metrics {
     double *sessions, *subscriptions, *queued, *waiting, *leader, *feed;
@@ -16,11 +21,11 @@ struct shell {
     struct svc *svc;
     char *listen;
     struct bus *bus;
-    Swarm__NodeIdentity *identity; /* NULL: idle, this node is no manager */
+    struct member *member;
     struct bus_keys keys;
     struct bus_server *server; /* opened when the mirror knows who may come in */
     struct feed *feed;
-    struct dispatch *core;
+    struct dispatch *core; /* NULL: idle, this node is no manager */
     struct svc_timer *timer;
     uint64_t commit_ms;
     struct metrics metrics;
@@ -28,12 +33,14 @@ struct shell {
 
 _Static_assert(sizeof(struct bus_sender) <= DISPATCH_PEER_SIZE, "a peer holds a sender");
 
-/* ---- events in ---- */
+static void step(struct shell *shell, struct dispatch_event event);
+
+/* ---- events in: from agents ---- */
 static int step_from(struct shell *shell, enum dispatch_event_type type, const struct bus_sender *sender, const void *body)
 {
     struct dispatch_peer peer = { { 0 } };
     memcpy(peer.opaque, sender, sizeof *sender);
-    shell_step(shell, (struct dispatch_event) { .type = type, .node_id = sender->id, .peer = &peer, .body = body });
+    step(shell, (struct dispatch_event) { .type = type, .node_id = sender->id, .peer = &peer, .body = body });
     return 0;
 }
 
@@ -76,10 +83,52 @@ static const struct bus_spec specs[] = {
     { &swarm__log_message__descriptor, AGENTS, 320u << 10, on_log_message },
 };
 
+/* ---- events in: from the store ---- */
+static void on_snapshot(void *arg, const Swarm__FeedSnapshot *chunk)
+{
+    step(arg, (struct dispatch_event) { .type = DISPATCH_EV_SNAPSHOT, .body = chunk });
+}
+
+static void on_changes(void *arg, const Swarm__FeedChanges *changes)
+{
+    step(arg, (struct dispatch_event) { .type = DISPATCH_EV_CHANGES, .body = changes });
+}
+
+static void on_reply(void *arg, const Swarm__CommitReply *reply, const struct sw_err *err)
+{
+    step(arg, (struct dispatch_event) { .type = DISPATCH_EV_COMMITTED, .body = reply, .err = err });
+}
+
+static void on_lost(void *arg)
+{
+    step(arg, (struct dispatch_event) { .type = DISPATCH_EV_FEED_LOST });
+}
+
+static int on_log_subscribe(void *self, const struct bus_sender *sender, const void *body, struct sw_err *err)
+{
+    (void)sender;
+    (void)err;
+    step(self, (struct dispatch_event) { .type = DISPATCH_EV_LOG_SUBSCRIBE, .body = body });
+    return 0;
+}
+
+static int on_log_unsubscribe(void *self, const struct bus_sender *sender, const void *body, struct sw_err *err)
+{
+    (void)sender;
+    (void)err;
+    step(self, (struct dispatch_event) { .type = DISPATCH_EV_LOG_UNSUBSCRIBE, .body = body });
+    return 0;
+}
+
+static const struct bus_spec feed_events[] = {
+    { &swarm__log_subscribe__descriptor, 0, 1u << 20, on_log_subscribe },
+    { &swarm__log_unsubscribe__descriptor, 0, 256, on_log_unsubscribe },
+};
+
 /* ---- effects out ---- */
 static void answer_log(struct shell *shell, const struct dispatch_effect *effect)
 {
-    int rc = feed_log(shell->feed, effect->message);
+    int rc = feed_tell(shell->feed, effect->message);
     if (effect->peer == NULL)
         return;
     const struct bus_sender *to = (const void *)effect->peer->opaque;
@@ -146,10 +195,10 @@ static void tell_failed(struct shell *shell, const struct failed *failed)
     struct sw_err err;
     (void)sw_fail(&err, SW_UNAVAILABLE, "the manager's store is not reachable");
     if (failed->type == DISPATCH_COMMIT)
-        shell_step(shell, (struct dispatch_event) { .type = DISPATCH_EV_COMMITTED, .err = &err });
+        step(shell, (struct dispatch_event) { .type = DISPATCH_EV_COMMITTED, .err = &err });
     else
-        shell_step(shell, (struct dispatch_event) {
-                              .type = DISPATCH_EV_SEND_FAILED, .node_id = failed->node_id, .peer = &failed->peer });
+        step(shell,
+             (struct dispatch_event) { .type = DISPATCH_EV_SEND_FAILED, .node_id = failed->node_id, .peer = &failed->peer });
 }
 
 static int server_open(struct shell *shell, struct sw_err *err);
@@ -168,7 +217,7 @@ static void after_step(struct shell *shell, enum dispatch_event_type type)
 }
 
 /* Effects die at the next step, so failures are told when all of them were performed. */
-void shell_step(struct shell *shell, struct dispatch_event event)
+static void step(struct shell *shell, struct dispatch_event event)
 {
     struct dispatch_update update;
     struct failed *failed = NULL;
@@ -191,7 +240,7 @@ void shell_step(struct shell *shell, struct dispatch_event event)
 
 static void on_timer(void *arg)
 {
-    shell_step(arg, (struct dispatch_event) { .type = DISPATCH_EV_TICK });
+    step(arg, (struct dispatch_event) { .type = DISPATCH_EV_TICK });
 }
 
 /* ---- who may come in ---- */
@@ -227,55 +276,27 @@ static int server_open(struct shell *shell, struct sw_err *err)
 }
 
 /* ---- identity ---- */
-static int activate(struct shell *shell, Swarm__NodeIdentity *identity, struct sw_err *err)
+static int activate(void *arg, const Swarm__NodeIdentity *identity, struct sw_err *err)
 {
-    if (identity->curve_public.len != sizeof shell->keys.public_key ||
-        identity->curve_secret.len != sizeof shell->keys.secret_key) {
-        sw_pb_free(identity);
-        return sw_fail(err, SW_CORRUPT, "identity: a key has the wrong size");
-    }
-    shell->identity = identity;
+    struct shell *shell = arg;
     memcpy(shell->keys.public_key, identity->curve_public.data, sizeof shell->keys.public_key);
     memcpy(shell->keys.secret_key, identity->curve_secret.data, sizeof shell->keys.secret_key);
     shell->core = dispatch_new(identity->node_id, svc_random_u64());
     shell->timer = svc_timer_new(shell->svc, on_timer, shell);
-    svc_log(SVC_INFO, "active", "node=%s", identity->node_id);
-    return feed_open(shell->bus, shell->svc, svc_run_dir(shell->svc), shell, &shell->feed, err);
-}
-
-static bool same_identity(const struct shell *shell, const Swarm__NodeIdentity *identity)
-{
-    return identity != NULL && identity->role == BUS_MANAGER && strcmp(identity->node_id, shell->identity->node_id) == 0 &&
-           identity->curve_public.len == sizeof shell->keys.public_key &&
-           memcmp(identity->curve_public.data, shell->keys.public_key, sizeof shell->keys.public_key) == 0;
-}
-
-static void on_identity(void *arg)
-{
-    struct shell *shell = arg;
-    struct sw_err err;
-    Swarm__NodeIdentity *identity = NULL;
-    int rc = identity_node_load(svc_state_dir(shell->svc), &identity, &err);
-    if (rc != 0 && rc != -SW_NOT_FOUND) {
-        svc_log(SVC_ERROR, "identity cannot be read", "err=\"%s\"", err.text);
-        return;
-    }
-    if (shell->identity != NULL) {
-        if (!same_identity(shell, identity)) {
-            svc_log(SVC_INFO, "this node is no manager of that cluster any more", NULL);
-            svc_quit(shell->svc, 0);
-        }
-        sw_pb_free(identity);
-        return;
-    }
-    if (identity == NULL || identity->role != BUS_MANAGER) {
-        sw_pb_free(identity);
-        return;
-    }
-    if (activate(shell, identity, &err) != 0) {
-        svc_log(SVC_ERROR, "cannot start", "err=\"%s\"", err.text);
-        svc_quit(shell->svc, 1);
-    }
+    const struct feed_spec spec = { .svc = shell->svc,
+                                    .bus = shell->bus,
+                                    .socket = "feed-dispatcher.sock",
+                                    .tables = tables,
+                                    .table_count = sizeof tables / sizeof *tables,
+                                    .events = feed_events,
+                                    .event_count = sizeof feed_events / sizeof *feed_events,
+                                    .commit_timeout_ms = COMMIT_TIMEOUT_MS,
+                                    .snapshot = on_snapshot,
+                                    .changes = on_changes,
+                                    .reply = on_reply,
+                                    .lost = on_lost,
+                                    .arg = shell };
+    return feed_open(&spec, &shell->feed, err);
 }
 
 /* ---- the program ---- */
@@ -328,10 +349,7 @@ static bool healthy(struct svc *svc, void *state, char *why, size_t why_size)
 {
     struct shell *shell = state;
     (void)svc;
-    if (shell->feed == NULL || feed_up(shell->feed))
-        return true; /* idle, or at work */
-    (void)snprintf(why, why_size, "no feed from manager-raft");
-    return false;
+    return feed_healthy(shell->feed, why, why_size);
 }
 
 static int start(struct svc *svc, void *state, struct sw_err *err)
@@ -341,11 +359,8 @@ static int start(struct svc *svc, void *state, struct sw_err *err)
     metrics_init(shell);
     if (identity_init(err) != 0 || bus_new(svc, &shell->bus, err) != 0)
         return -(int)err->code;
-    SW_AUTO(sw_free) char *dir = identity_dir(svc_state_dir(svc));
-    if (svc_dirwatch_new(svc, dir, on_identity, shell) == NULL)
-        return sw_fail(err, SW_IO, "cannot watch %s", dir);
-    on_identity(shell);
-    return 0;
+    const struct member_spec spec = { .svc = svc, .roles = BUS_MANAGER, .activate = activate, .arg = shell };
+    return member_watch(&spec, &shell->member, err);
 }
 
 static void stop(struct svc *svc, void *state)
@@ -357,7 +372,7 @@ static void stop(struct svc *svc, void *state)
     svc_timer_free(shell->timer);
     bus_free(shell->bus);
     dispatch_free(shell->core);
-    sw_pb_free(shell->identity);
+    member_free(shell->member);
     sodium_memzero(&shell->keys, sizeof shell->keys);
 }
 

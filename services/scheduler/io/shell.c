@@ -1,16 +1,15 @@
 #include "services/scheduler/io/shell.h"
 
-#include "common/identity/identity.h"
+#include "common/feed/feed.h"
+#include "common/member/member.h"
 #include "services/scheduler/core/scheduler.h"
-#include "services/scheduler/io/feed.h"
-
-#include <sodium.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define NS_PER_MS INT64_C(1000000)
 #define LATE_MS (24U * 3600 * 1000) /* longest sleep: the wall clock may be set meanwhile */
+#define COMMIT_TIMEOUT_MS 30000
+
+static const Swarm__Table tables[] = { SWARM__TABLE__TABLE_CLUSTER, SWARM__TABLE__TABLE_NODE, SWARM__TABLE__TABLE_SERVICE,
+                                       SWARM__TABLE__TABLE_TASK };
 
 struct metrics {
     double *decisions, *placed, *commits, *conflicts, *rounds, *waiting, *leader, *feed, *version, *losses;
@@ -19,10 +18,9 @@ struct metrics {
 struct shell {
     struct svc *svc;
     struct bus *bus;
-    char *node_id; /* NULL: idle, this node is no manager */
-    uint8_t key[IDENTITY_KEY_SIZE];
+    struct member *member;
     struct feed *feed;
-    struct scheduler *core;
+    struct scheduler *core; /* NULL: idle, this node is no manager */
     struct svc_timer *timer;
     int64_t clock_offset_ns; /* wall - monotonic, never lowered: the core's clock must not go back */
     int64_t commit_ns;
@@ -30,6 +28,7 @@ struct shell {
 };
 
 static void step(struct shell *shell, struct sched_event event);
+static void on_lost(void *arg);
 
 /* ---- time ---- */
 
@@ -79,7 +78,10 @@ static void step(struct shell *shell, struct sched_event event)
         feed_renew(shell->feed);
     } else if (update.commit != NULL) {
         shell->commit_ns = event.now_ns;
-        feed_commit(shell->feed, update.commit);
+        if (!feed_commit(shell->feed, update.commit)) {
+            svc_log(SVC_WARN, "commit could not be sent", NULL);
+            on_lost(shell);
+        }
     }
 }
 
@@ -101,9 +103,15 @@ static void on_changes(void *arg, const Swarm__FeedChanges *changes)
                 (unsigned long long)changes->term);
 }
 
-static void on_reply(void *arg, const Swarm__CommitReply *reply)
+/* A commit without an answer loses the subscription too: what it did will be in the next snapshot. */
+static void on_reply(void *arg, const Swarm__CommitReply *reply, const struct sw_err *err)
 {
     struct shell *shell = arg;
+    (void)err;
+    if (reply == NULL) {
+        on_lost(shell);
+        return;
+    }
     svc_observe(shell->metrics.commit_seconds, (double)(now_ns(shell) - shell->commit_ns) / 1e9);
     step(shell, (struct sched_event) { .type = SCHED_RESULT, .reply = reply });
 }
@@ -111,71 +119,29 @@ static void on_reply(void *arg, const Swarm__CommitReply *reply)
 static void on_lost(void *arg)
 {
     struct shell *shell = arg;
+    feed_renew(shell->feed); /* forgets the commit under way */
     *shell->metrics.losses += 1;
     step(shell, (struct sched_event) { .type = SCHED_LOST });
 }
 
-/* ---- identity ---- */
-
-static int activate(struct shell *shell, const Swarm__NodeIdentity *identity, struct sw_err *err)
+static int activate(void *arg, const Swarm__NodeIdentity *identity, struct sw_err *err)
 {
-    if (identity->curve_public.len != sizeof shell->key)
-        return sw_fail(err, SW_CORRUPT, "identity: the public key has %zu bytes, not %zu", identity->curve_public.len,
-                       sizeof shell->key);
-    memcpy(shell->key, identity->curve_public.data, sizeof shell->key);
-    shell->node_id = sw_strdup(identity->node_id);
+    struct shell *shell = arg;
+    (void)identity;
     shell->core = scheduler_new(svc_random_u64());
     shell->timer = svc_timer_new(shell->svc, tick, shell);
-    svc_log(SVC_INFO, "active", "node=%s", shell->node_id);
     const struct feed_spec spec = { .svc = shell->svc,
                                     .bus = shell->bus,
+                                    .socket = "feed-scheduler.sock",
+                                    .tables = tables,
+                                    .table_count = sizeof tables / sizeof *tables,
+                                    .commit_timeout_ms = COMMIT_TIMEOUT_MS,
                                     .snapshot = on_snapshot,
                                     .changes = on_changes,
                                     .reply = on_reply,
                                     .lost = on_lost,
                                     .arg = shell };
     return feed_open(&spec, &shell->feed, err);
-}
-
-static bool still_ours(const struct shell *shell, const Swarm__NodeIdentity *identity)
-{
-    return identity != NULL && identity->role == BUS_MANAGER && strcmp(identity->node_id, shell->node_id) == 0 &&
-           identity->curve_public.len == sizeof shell->key &&
-           memcmp(identity->curve_public.data, shell->key, sizeof shell->key) == 0;
-}
-
-/* Keeps no copy of the identity: its secret key is not needed here. */
-static void identity_free(Swarm__NodeIdentity *identity)
-{
-    if (identity != NULL && identity->curve_secret.len != 0)
-        sodium_memzero(identity->curve_secret.data, identity->curve_secret.len);
-    sw_pb_free(identity);
-}
-SW_AUTO_DEFINE(Swarm__NodeIdentity, identity_free);
-
-static void on_identity(void *arg)
-{
-    struct shell *shell = arg;
-    struct sw_err err;
-    SW_AUTO(identity_free) Swarm__NodeIdentity *identity = NULL;
-    int rc = identity_node_load(svc_state_dir(shell->svc), &identity, &err);
-    if (rc != 0 && rc != -SW_NOT_FOUND) {
-        svc_log(SVC_ERROR, "identity cannot be read", "err=\"%s\"", err.text);
-        return;
-    }
-    if (shell->node_id != NULL) {
-        if (!still_ours(shell, identity)) {
-            svc_log(SVC_INFO, "this node is no manager of that cluster any more", NULL);
-            svc_quit(shell->svc, 0);
-        }
-        return;
-    }
-    if (identity == NULL || identity->role != BUS_MANAGER)
-        return;
-    if (activate(shell, identity, &err) != 0) {
-        svc_log(SVC_ERROR, "cannot start", "err=\"%s\"", err.text);
-        svc_quit(shell->svc, 1);
-    }
 }
 
 /* ---- the program ---- */
@@ -221,10 +187,7 @@ static bool healthy(struct svc *svc, void *state, char *why, size_t why_size)
 {
     struct shell *shell = state;
     (void)svc;
-    if (shell->feed == NULL || feed_up(shell->feed))
-        return true; /* idle, or at work */
-    (void)snprintf(why, why_size, "no feed from manager-raft");
-    return false;
+    return feed_healthy(shell->feed, why, why_size);
 }
 
 static int start(struct svc *svc, void *state, struct sw_err *err)
@@ -234,11 +197,8 @@ static int start(struct svc *svc, void *state, struct sw_err *err)
     metrics_init(shell);
     if (identity_init(err) != 0 || bus_new(svc, &shell->bus, err) != 0)
         return -(int)err->code;
-    SW_AUTO(sw_free) char *dir = identity_dir(svc_state_dir(svc));
-    if (svc_dirwatch_new(svc, dir, on_identity, shell) == NULL)
-        return sw_fail(err, SW_IO, "cannot watch %s", dir);
-    on_identity(shell);
-    return 0;
+    const struct member_spec spec = { .svc = svc, .roles = BUS_MANAGER, .activate = activate, .arg = shell };
+    return member_watch(&spec, &shell->member, err);
 }
 
 static void stop(struct svc *svc, void *state)
@@ -249,7 +209,7 @@ static void stop(struct svc *svc, void *state)
     svc_timer_free(shell->timer);
     bus_free(shell->bus);
     scheduler_free(shell->core);
-    free(shell->node_id);
+    member_free(shell->member);
 }
 
 int shell_main(int argc, char **argv)
