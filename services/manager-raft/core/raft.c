@@ -270,6 +270,9 @@ static void on_message(struct raft *raft, const struct raft_msg *msg)
     }
     if (msg->term > raft->term && !newer_term(raft, msg))
         return;
+    bool leads = msg->kind == RAFT_APPEND || msg->kind == RAFT_HEARTBEAT || msg->kind == RAFT_SNAPSHOT;
+    if (leads && raft->role == RAFT_LEADER)
+        return; /* two leaders in a term: no correct member sends it, and a wrong one must not stop this one */
     switch (msg->kind) {
     case RAFT_PRE_VOTE:
     case RAFT_VOTE:
