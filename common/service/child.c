@@ -139,7 +139,8 @@ static void on_exit_of(void *arg, int fd, uint32_t events)
     (void)drain(child, child->err_fd, false);
     feed_lines(child, "\n", 1);
     struct svc_child_result result = {
-        .status = status, .timed_out = child->timed_out, .out = sw_buf_str(&child->out), .out_len = child->out.len, .err = sw_buf_str(&child->err)
+        .status = status, .timed_out = child->timed_out, .out = sw_buf_str(&child->out), .out_len = child->out.len,
+        .err = sw_buf_str(&child->err)
     };
     child->done(child->arg, &result);
     child_free(child);

@@ -2,8 +2,9 @@
  *
  * Rules are in proto/store.proto (StoreAction). A transaction is applied whole or not at all. Uniqueness: ids in a table,
  * names (without regard to case) in service, network, secret, config. meta.version := index, meta.updated_ns := now_ns
- * (created_ns too on CREATE). Published ports: ports.h, for a spec that is new with the write. A spec_version of 0 in a created service, or one equal to UINT64_MAX in an updated one, is replaced by
- * index: that is how a proposer says "the version of this very write" (also for Service.previous_spec_version and Task.spec_version).
+ * (created_ns too on CREATE). Published ports: ports.h, for a spec that is new with the write. A spec_version of 0 in a created
+ * service, or one equal to UINT64_MAX in an updated one, is replaced by index: that is how a proposer says "the version of this
+ * very write" (also for Service.previous_spec_version and Task.spec_version).
  */
 #ifndef STORE_APPLY_H
 #define STORE_APPLY_H

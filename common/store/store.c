@@ -470,7 +470,8 @@ static void chunk_add(struct chunker *self, Swarm__Table table, const void *obje
         chunk_send(self, false);
 }
 
-void store_snapshot(const struct store *store, const Swarm__Table *tables, size_t count, uint64_t term, bool leader, store_chunk_fn *fn, void *arg)
+void store_snapshot(const struct store *store, const Swarm__Table *tables, size_t count, uint64_t term, bool leader,
+                    store_chunk_fn *fn, void *arg)
 {
     struct chunker chunker = { .head = SWARM__FEED_SNAPSHOT__INIT, .fn = fn, .arg = arg };
     chunker.head.version = mirror_version(store->mirror);

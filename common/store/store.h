@@ -41,6 +41,7 @@ int store_apply(struct store *store, const struct store_entry *entries, size_t c
 
 /* Feed snapshot: objects of the wanted tables as FeedSnapshot chunks of about 256 KiB. */
 typedef void store_chunk_fn(void *arg, const Swarm__FeedSnapshot *chunk);
-void store_snapshot(const struct store *store, const Swarm__Table *tables, size_t count, uint64_t term, bool leader, store_chunk_fn *fn, void *arg);
+void store_snapshot(const struct store *store, const Swarm__Table *tables, size_t count, uint64_t term, bool leader,
+                    store_chunk_fn *fn, void *arg);
 
 #endif

@@ -121,7 +121,8 @@ static void test_human_durations(void **state)
         int64_t s;
         const char *text;
     } rows[] = { { 0, "Less than a second" }, { 1, "1 second" }, { 59, "59 seconds" }, { 60, "About a minute" }, { 125, "2 minutes" },
-                 { 3600, "About an hour" }, { 5399, "About an hour" }, { 5400, "2 hours" }, { 3 * 86400, "3 days" }, { 15 * 86400, "2 weeks" } };
+                 { 3600, "About an hour" }, { 5399, "About an hour" }, { 5400, "2 hours" }, { 3 * 86400, "3 days" },
+                 { 15 * 86400, "2 weeks" } };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char text[64];
         sw_format_human_duration(rows[i].s * SW_NS_PER_S, text, sizeof text);

@@ -315,7 +315,8 @@ static void rewrite_file(const char *find, const char *replace, off_t keep)
     char part[4096];
     for (size_t got; (got = fread(part, 1, sizeof part, file)) > 0;)
         sw_buf_add(&whole, part, got);
-    for (char *at = whole.data; find != NULL && (at = memmem(at, (size_t)(whole.data + whole.len - at), find, strlen(find))) != NULL; at++) {
+    char *end = whole.data + whole.len;
+    for (char *at = whole.data; find != NULL && (at = memmem(at, (size_t)(end - at), find, strlen(find))) != NULL; at++) {
         assert_int_equal(fseek(file, at - whole.data, SEEK_SET), 0);
         assert_int_equal(fwrite(replace, 1, strlen(find), file), strlen(find));
     }

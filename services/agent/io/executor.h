@@ -39,7 +39,8 @@ enum executor_event_type {
 enum executor_failure {
     EXECUTOR_OK = 0,
     EXECUTOR_FAILED_TEMPORARY, /* worth trying again here: disk full, no address free */
-    EXECUTOR_FAILED_FATAL      /* no such image, registry not reachable and image not local, bad mount source, the command is not in the image... */
+    EXECUTOR_FAILED_FATAL      /* no such image, registry not reachable and image not local, bad mount source, the command is not in
+                                  the image... */
 };
 struct executor_event {
     enum executor_event_type type;

@@ -126,7 +126,9 @@ int control_node_remove(const struct control *control, const void *body, struct 
         return rc;
     if (node->role == SWARM__NODE_ROLE__NODE_MANAGER)
         return sw_fail(err, SW_PRECONDITION,
-                       "node %s is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal", node->id);
+                       "node %s is a cluster manager and is a member of the raft cluster. "
+                       "It must be demoted to worker before removal",
+                       node->id);
     bool up = node->status != NULL && node->status->state == SWARM__NODE_STATE__NODE_READY;
     if (up && !request->force)
         return sw_fail(err, SW_PRECONDITION, "node %s is not down and can't be removed", node->id);

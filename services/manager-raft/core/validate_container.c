@@ -36,7 +36,8 @@ static bool path_valid(const char *text, size_t len)
 {
     const char *slash = memchr(text, '/', len);
     size_t first = slash != NULL ? (size_t)(slash - text) : 0;
-    bool registry = slash != NULL && (memchr(text, '.', first) != NULL || memchr(text, ':', first) != NULL || strncmp(text, "localhost/", 10) == 0);
+    bool registry = slash != NULL && (memchr(text, '.', first) != NULL || memchr(text, ':', first) != NULL ||
+                                      strncmp(text, "localhost/", 10) == 0);
     if (registry) {
         if (!all_of(text, first, ".-:[]"))
             return false;
@@ -111,7 +112,8 @@ static int check_mount_source(const Swarm__Mount *mount, struct sw_err *err)
         if (!named)
             return sw_fail(err, SW_INVALID, "invalid mount config for type \"bind\": field Source must not be empty");
         if (mount->source[0] != '/' && strncmp(mount->source, "{{", 2) != 0)
-            return sw_fail(err, SW_INVALID, "invalid mount config for type \"bind\": invalid mount path: '%.200s' mount path must be absolute",
+            return sw_fail(err, SW_INVALID,
+                           "invalid mount config for type \"bind\": invalid mount path: '%.200s' mount path must be absolute",
                            mount->source);
         return 0;
     case SWARM__MOUNT_TYPE__MOUNT_VOLUME:

@@ -63,7 +63,8 @@ static int check_free(const char *field, const char *address, unsigned port, str
         return sw_fail(err, SW_INVALID, "%s: '%s': %s", field, address, gai_strerror(rc));
     SW_AUTO(sw_close) int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int on = 1;
-    bool bound = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 && bind(fd, info->ai_addr, info->ai_addrlen) == 0 &&
+    bool bound = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+                 bind(fd, info->ai_addr, info->ai_addrlen) == 0 &&
                  listen(fd, 1) == 0;
     int saved = errno;
     freeaddrinfo(info);

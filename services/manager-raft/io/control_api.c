@@ -295,7 +295,8 @@ int control_api_open(const struct control_api_spec *spec, struct control_api **r
     sw_rng_seed(&api->rng, svc_random_u64());
     struct svc_metrics *metrics = svc_metrics(spec->svc);
     api->requests = svc_metric(metrics, SVC_COUNTER, "swarm_manager_raft_control_requests_total", "", "Requests of the control API.");
-    api->refused = svc_metric(metrics, SVC_COUNTER, "swarm_manager_raft_control_refused_total", "", "Requests that were refused with a reason.");
+    api->refused = svc_metric(metrics, SVC_COUNTER, "swarm_manager_raft_control_refused_total", "",
+                              "Requests that were refused with a reason.");
     api->write_seconds = svc_histogram(metrics, "swarm_manager_raft_control_write_seconds", "From a change's proposal to its answer.");
     int rc = open_server(api, err);
     if (rc != 0)

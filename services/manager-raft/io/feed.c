@@ -346,8 +346,10 @@ int feed_open(const struct feed_spec *spec, struct feed **ret_feed, struct sw_er
     feed->spec = *spec;
     feed->retry = svc_timer_new(spec->svc, on_retry, feed);
     struct svc_metrics *metrics = svc_metrics(spec->svc);
-    feed->lost_total = svc_metric(metrics, SVC_COUNTER, "swarm_manager_raft_feed_lost_total", "", "Feed subscriptions lost to slowness or a gone peer.");
-    feed->commits_total = svc_metric(metrics, SVC_COUNTER, "swarm_manager_raft_feed_commits_total", "", "Commits asked for by the scheduler and the dispatcher.");
+    feed->lost_total = svc_metric(metrics, SVC_COUNTER, "swarm_manager_raft_feed_lost_total", "",
+                                  "Feed subscriptions lost to slowness or a gone peer.");
+    feed->commits_total = svc_metric(metrics, SVC_COUNTER, "swarm_manager_raft_feed_commits_total", "",
+                                     "Commits asked for by the scheduler and the dispatcher.");
     int rc = open_side(feed, GRANTS_SCHEDULER, "feed-scheduler.sock", err);
     if (rc == 0)
         rc = open_side(feed, GRANTS_DISPATCHER, "feed-dispatcher.sock", err);

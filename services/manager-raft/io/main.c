@@ -11,9 +11,11 @@ int main(int argc, char **argv)
           .help = "IP:PORT for the other managers" },
         { .name = "dispatcher-port", .kind = SVC_UINT, .fallback = "2577", .value = &shell.options.dispatcher_port, .min = 1, .max = 65535,
           .help = "port of this node's dispatcher, told to agents at init" },
-        { .name = "raft-heartbeat", .kind = SVC_DURATION_MS, .fallback = "50ms", .value = &shell.options.heartbeat_ms, .min = 10, .max = 10000,
+        { .name = "raft-heartbeat", .kind = SVC_DURATION_MS, .fallback = "50ms",
+          .value = &shell.options.heartbeat_ms, .min = 10, .max = 10000,
           .help = "time between the leader's heartbeats" },
-        { .name = "raft-election", .kind = SVC_DURATION_MS, .fallback = "300ms", .value = &shell.options.election_ms, .min = 50, .max = 60000,
+        { .name = "raft-election", .kind = SVC_DURATION_MS, .fallback = "300ms",
+          .value = &shell.options.election_ms, .min = 50, .max = 60000,
           .help = "time without a leader before an election" },
     };
     const struct svc_program program = {

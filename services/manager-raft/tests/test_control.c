@@ -266,7 +266,10 @@ static void ports_conflict_by_mode(void **state)
 
 static void no_name(Swarm__ServiceSpec *spec) { sw_pb_set(&spec->name, ""); }
 static void bad_name(Swarm__ServiceSpec *spec) { sw_pb_set(&spec->name, "a_"); }
-static void long_name(Swarm__ServiceSpec *spec) { sw_pb_set(&spec->name, "a234567890123456789012345678901234567890123456789012345678901234"); }
+static void long_name(Swarm__ServiceSpec *spec)
+{
+    sw_pb_set(&spec->name, "a234567890123456789012345678901234567890123456789012345678901234");
+}
 static void no_image(Swarm__ServiceSpec *spec) { sw_pb_set(&spec->task->container->image, ""); }
 static void bad_image(Swarm__ServiceSpec *spec) { sw_pb_set(&spec->task->container->image, "Web:x:y"); }
 static void global_replicas(Swarm__ServiceSpec *spec)
@@ -424,7 +427,8 @@ static void bad_specs_are_refused_with_their_reason(void **state)
 static void image_names(void **state)
 {
     (void)state;
-    static const char *const good[] = { "web", "web:1", "library/web:latest", "localhost/web", "localhost:5000/a/b:v1.2", "r.example.org/a_b",
+    static const char *const good[] = { "web", "web:1", "library/web:latest", "localhost/web", "localhost:5000/a/b:v1.2",
+                                        "r.example.org/a_b",
                                         "docker-archive:/x.tar", "oci:/dir:tag",
                                         "web@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" };
     static const char *const bad[] = { "", "Web", "web:", "/web", "web/", "a//b", "web@sha256:12", "web:-x", "oci:", "we b" };

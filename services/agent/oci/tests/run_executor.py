@@ -5,6 +5,14 @@ Usage: run_executor.py DRIVER. Exit code 77 = skipped. Everything lives in a new
 import glob, hashlib, io, json, os, queue, shutil, signal, subprocess, sys, tarfile, tempfile, threading, time
 
 
+def wait_until(condition, what, seconds=30):
+    """Asks again and again: a deadline, not a guess at how long it takes."""
+    pause, end = threading.Event(), time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        pause.wait(0.01)
+
+
 def layer(entries):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -178,8 +186,7 @@ def test_failures(d, base):
 def test_endless_output(d, base):
     """A container that writes without a pause is still listened past: it can be signalled and killed."""
     d.run("endless", {"args": ["/bin/busybox", "yes"]})
-    while not os.path.exists(base + "/state/logs/endless/json.log.1"):
-        time.sleep(0.01)
+    wait_until(lambda: os.path.exists(base + "/state/logs/endless/json.log.1"), "the log was not rotated")
     d.send("kill endless")
     assert "code=137 oom=0" in d.until("exited endless")[-1]
     d.remove("endless")
@@ -199,10 +206,7 @@ def test_cut_preparation(d, base, program):
     d = Driver(program, base)
     d.until("ready")
     os.rename(base + "/run/hidden", base + "/run/containers/cut")
-    end = time.monotonic() + 20
-    while of_base_shims(base, "cut"):
-        assert time.monotonic() < end, "the shim stayed"
-        time.sleep(0.05)
+    wait_until(lambda: not of_base_shims(base, "cut"), "the shim stayed")
     assert not os.path.exists(base + "/run/containers/cut")
     return d
 
@@ -320,8 +324,7 @@ def kill_leftovers(base):
         children = open(f"/proc/{pid}/task/{pid}/children").read().split()
         for victim in children or [pid]:
             os.kill(int(victim), signal.SIGKILL)
-    while list(of_base(base)):
-        time.sleep(0.01)
+    wait_until(lambda: not list(of_base(base)), "processes stayed")
     for path in sorted(glob.glob("/sys/fs/cgroup/**/swarm-test/**/", recursive=True), key=len, reverse=True):
         os.rmdir(path)
 
