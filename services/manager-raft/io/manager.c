@@ -13,7 +13,7 @@ struct manager {
     struct svc *svc;
     struct bus *bus;
     const struct manager_options *options;
-    char *node_id, *cluster_id;
+    char *node_id;
     struct store *store;
     struct ca *ca;
     struct raftd *raftd;
@@ -195,7 +195,6 @@ int manager_open(struct svc *svc, struct bus *bus, const struct manager_options 
     manager->bus = bus;
     manager->options = options;
     manager->node_id = sw_strdup(identity->node_id);
-    manager->cluster_id = sw_strdup(identity->cluster_id);
     manager->applied_total =
         svc_metric(svc_metrics(svc), SVC_COUNTER, "swarm_manager_raft_applied_entries_total", "", "Log entries applied to the store.");
     manager->patience = svc_timer_new(svc, serve_clients, manager);
@@ -203,7 +202,7 @@ int manager_open(struct svc *svc, struct bus *bus, const struct manager_options 
     if (rc != 0)
         return rc;
     svc_timer_at(manager->patience, svc_mono_ms() + MANAGER_PATIENCE_MS);
-    svc_log(SVC_INFO, "manager open", "node=%s cluster=%s applied=%llu", manager->node_id, manager->cluster_id,
+    svc_log(SVC_INFO, "manager open", "node=%s cluster=%s applied=%llu", manager->node_id, identity->cluster_id,
             (unsigned long long)store_applied(manager->store));
     *ret_manager = SW_TAKE(manager);
     return 0;
@@ -221,18 +220,7 @@ void manager_close(struct manager *manager)
     ca_free(manager->ca);
     store_close(manager->store);
     free(manager->node_id);
-    free(manager->cluster_id);
     free(manager);
-}
-
-const char *manager_node_id(const struct manager *manager)
-{
-    return manager->node_id;
-}
-
-const char *manager_cluster_id(const struct manager *manager)
-{
-    return manager->cluster_id;
 }
 
 /* ---- metrics and health ---- */

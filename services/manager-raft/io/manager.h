@@ -22,8 +22,6 @@ struct manager_options {
 int manager_open(struct svc *svc, struct bus *bus, const struct manager_options *options, const Swarm__NodeIdentity *identity,
                  struct manager **ret_manager, struct sw_err *err);
 void manager_close(struct manager *manager); /* NULL is fine */
-const char *manager_node_id(const struct manager *manager);
-const char *manager_cluster_id(const struct manager *manager);
 /* Gauges of objects and of Raft. */
 void manager_scrape(struct manager *manager);
 bool manager_healthy(const struct manager *manager, char *why, size_t why_size);

@@ -1,41 +1,20 @@
 #include "services/manager-raft/io/shell.h"
 
-#include <string.h>
-
-static int open_manager(struct shell *shell, const Swarm__NodeIdentity *identity, struct sw_err *err)
+static int activate(void *arg, const Swarm__NodeIdentity *identity, struct sw_err *err)
 {
+    struct shell *shell = arg;
     int rc = manager_open(shell->svc, shell->bus, &shell->options, identity, &shell->manager, err);
     return rc != 0 ? sw_wrap(err, "start the manager") : 0;
 }
 
-/* Compare what this process is doing with what the identity file says. */
-static int follow_identity(struct shell *shell, struct sw_err *err)
+static bool busy(void *arg)
 {
-    SW_AUTO(sw_pb_free) Swarm__NodeIdentity *identity = NULL;
-    if (bootstrap_busy(shell->bootstrap))
-        return 0; /* looked at again when that is over */
-    int rc = identity_node_load(svc_state_dir(shell->svc), &identity, err);
-    if (rc != 0 && rc != -SW_NOT_FOUND)
-        return rc;
-    bool manager = identity != NULL && identity->role == BUS_MANAGER;
-    if (shell->manager == NULL)
-        return manager ? open_manager(shell, identity, err) : 0;
-    if (manager && strcmp(identity->node_id, manager_node_id(shell->manager)) == 0 &&
-        strcmp(identity->cluster_id, manager_cluster_id(shell->manager)) == 0)
-        return 0;
-    svc_log(SVC_INFO, "identity gone: ending", NULL);
-    svc_quit(shell->svc, 0);
-    return 0;
+    return bootstrap_busy(((struct shell *)arg)->bootstrap);
 }
 
-static void on_identity(void *arg)
+static void on_bootstrapped(void *arg)
 {
-    struct shell *shell = arg;
-    struct sw_err err = { 0 };
-    if (follow_identity(shell, &err) == 0)
-        return;
-    svc_log(SVC_ERROR, "cannot serve", "err=\"%s\"", err.text);
-    svc_quit(shell->svc, 1);
+    member_look(((struct shell *)arg)->member);
 }
 
 int shell_start(struct svc *svc, void *state, struct sw_err *err)
@@ -46,13 +25,11 @@ int shell_start(struct svc *svc, void *state, struct sw_err *err)
     if (rc == 0)
         rc = bus_new(svc, &shell->bus, err);
     if (rc == 0)
-        rc = bootstrap_open(svc, shell->bus, &shell->options, on_identity, shell, &shell->bootstrap, err);
+        rc = bootstrap_open(svc, shell->bus, &shell->options, on_bootstrapped, shell, &shell->bootstrap, err);
     if (rc != 0)
         return rc;
-    SW_AUTO(sw_free) char *dir = identity_dir(svc_state_dir(svc));
-    if (svc_dirwatch_new(svc, dir, on_identity, shell) == NULL)
-        return sw_fail(err, SW_IO, "watch directory '%s'", dir);
-    return follow_identity(shell, err);
+    const struct member_spec spec = { .svc = svc, .roles = BUS_MANAGER, .activate = activate, .busy = busy, .arg = shell };
+    return member_watch(&spec, &shell->member, err);
 }
 
 void shell_stop(struct svc *svc, void *state)
@@ -62,6 +39,7 @@ void shell_stop(struct svc *svc, void *state)
     manager_close(SW_TAKE(shell->manager));
     bootstrap_close(SW_TAKE(shell->bootstrap));
     bus_free(SW_TAKE(shell->bus));
+    member_free(SW_TAKE(shell->member));
 }
 
 void shell_scrape(struct svc *svc, void *state)

@@ -6,6 +6,7 @@
 #ifndef MANAGER_SHELL_H
 #define MANAGER_SHELL_H
 
+#include "common/member/member.h"
 #include "services/manager-raft/io/bootstrap.h"
 #include "services/manager-raft/io/manager.h"
 
@@ -14,7 +15,8 @@ struct shell {
     struct svc *svc;
     struct bus *bus;
     struct bootstrap *bootstrap;
-    struct manager *manager;
+    struct member *member;
+    struct manager *manager; /* NULL: idle */
 };
 int shell_start(struct svc *svc, void *state, struct sw_err *err);
 void shell_stop(struct svc *svc, void *state);
