@@ -228,14 +228,22 @@ void sw_format_human_duration(int64_t ns, char *ret, size_t size)
         (void)snprintf(ret, size, "%lld years", hours / 24 / 365);
 }
 
+static void format_scaled(int64_t bytes, int base, const char *const *units, int digits, char *ret, size_t size)
+{
+    double value = (double)bytes;
+    for (; value >= base && units[1] != NULL; units++)
+        value /= base;
+    (void)snprintf(ret, size, "%.*g%s", digits, value, *units);
+}
+
 void sw_format_bytes(int64_t bytes, char *ret, size_t size)
 {
-    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
-    double value = (double)bytes;
-    size_t unit = 0;
-    while (value >= 1024 && unit + 1 < sizeof units / sizeof *units) {
-        value /= 1024;
-        unit++;
-    }
-    (void)snprintf(ret, size, "%.4g%s", value, units[unit]);
+    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", NULL };
+    format_scaled(bytes, 1024, units, 4, ret, size);
+}
+
+void sw_format_bytes_decimal(int64_t bytes, char *ret, size_t size)
+{
+    static const char *const units[] = { "B", "kB", "MB", "GB", "TB", NULL };
+    format_scaled(bytes, 1000, units, 3, ret, size);
 }

@@ -27,5 +27,7 @@ void sw_format_duration(int64_t ns, char *ret, size_t size);
 void sw_format_human_duration(int64_t ns, char *ret, size_t size);
 /* "1.941GiB", four significant digits. */
 void sw_format_bytes(int64_t bytes, char *ret, size_t size);
+/* "4.26MB": powers of 1000, three digits, as image lists have it. */
+void sw_format_bytes_decimal(int64_t bytes, char *ret, size_t size);
 
 #endif

@@ -290,19 +290,6 @@ json_t *rows_nodes(const Swarm__NodeListReply *reply)
 
 /* ---- images ---- */
 
-/* "4.26MB": three digits, powers of 1000, as image lists have it. */
-static void human_size(int64_t bytes, char *ret, size_t size)
-{
-    static const char *const units[] = { "B", "kB", "MB", "GB", "TB" };
-    double value = (double)bytes;
-    size_t unit = 0;
-    while (value >= 1000 && unit + 1 < sizeof units / sizeof *units) {
-        value /= 1000;
-        unit++;
-    }
-    (void)snprintf(ret, size, "%.3g%s", value, units[unit]);
-}
-
 static json_t *image_row(const Swarm__Image *image, const char *name, bool no_trunc, int64_t now_ns)
 {
     char text[96];
@@ -325,7 +312,7 @@ static json_t *image_row(const Swarm__Image *image, const char *name, bool no_tr
     put(row, "CreatedSince", text);
     objects_time(image->created_ns, text, sizeof text);
     put(row, "CreatedAt", text);
-    human_size(image->size, text, sizeof text);
+    sw_format_bytes_decimal(image->size, text, sizeof text);
     put(row, "Size", text);
     return row;
 }

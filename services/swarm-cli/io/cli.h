@@ -38,6 +38,10 @@ int cli_ask(struct cli *cli, const void *request, void **ret_reply, struct sw_er
 /* A stream: the first answer, then cli_next() while *ret_more. The node's streams likewise with `sync` = cli->node. */
 int cli_stream(struct cli *cli, bool node, const void *request, void **ret_reply, bool *ret_more, struct sw_err *err);
 int cli_next(struct cli *cli, bool node, uint64_t timeout_ms, void **ret_reply, bool *ret_more, struct sw_err *err);
+/* A request about `name` whose answer says nothing: prints the name, or the failure. Returns an exit code. */
+int cli_do(struct cli *cli, const void *request, const char *name);
+/* A node as typed, "self" made the local node, or the manager that answers; heap. */
+int cli_node_ref(struct cli *cli, const char *typed, char **ret, struct sw_err *err);
 /* What the local agent says of its node; kept for the run. */
 int cli_info(struct cli *cli, const Swarm__NodeInfoReply **ret, struct sw_err *err);
 

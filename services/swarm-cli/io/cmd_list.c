@@ -103,22 +103,6 @@ int cmd_image_ls(struct cli *cli, const struct flags *flags)
 
 /* ---- tasks: of services, of nodes, all ---- */
 
-/* "self" is the local node, or the manager that answers. */
-static int node_ref(struct cli *cli, const char *typed, char **ret, struct sw_err *err)
-{
-    if (strcmp(typed, "self") != 0) {
-        *ret = sw_strdup(typed);
-        return 0;
-    }
-    Swarm__NodeListRequest request = SWARM__NODE_LIST_REQUEST__INIT;
-    void *message = NULL;
-    int rc = cli_ask(cli, &request, &message, err);
-    SW_AUTO(sw_pb_free) Swarm__NodeListReply *reply = message;
-    if (rc == 0)
-        *ret = sw_strdup(reply->self != NULL ? reply->self : "self");
-    return rc;
-}
-
 struct tasks {
     Swarm__TaskListReply **replies;
     size_t count;
@@ -134,7 +118,7 @@ static int tasks_add(struct cli *cli, const struct flags *flags, const char *key
     for (size_t i = 0; rc == 0 && i < request.n_filters; i++)
         if (strcmp(request.filters[i]->key, "node") == 0) {
             char *id = NULL;
-            rc = node_ref(cli, request.filters[i]->value, &id, err);
+            rc = cli_node_ref(cli, request.filters[i]->value, &id, err);
             if (rc == 0)
                 sw_pb_set(&request.filters[i]->value, id);
             free(id);
@@ -201,7 +185,7 @@ int cmd_service_ps(struct cli *cli, const struct flags *flags)
 static int node_tasks(struct cli *cli, const struct flags *flags, const char *typed, struct tasks *tasks, struct sw_err *err)
 {
     SW_AUTO(sw_free) char *ref = NULL;
-    int rc = node_ref(cli, typed, &ref, err);
+    int rc = cli_node_ref(cli, typed, &ref, err);
     if (rc < 0)
         return rc;
     Swarm__NodeGetRequest request = SWARM__NODE_GET_REQUEST__INIT;

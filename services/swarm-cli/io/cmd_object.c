@@ -91,26 +91,14 @@ static json_t *get_task(struct cli *cli, const char *ref, struct sw_err *err)
     return rc == 0 ? objects_task(reply->task) : NULL;
 }
 
-static int self_id(struct cli *cli, char **ret, struct sw_err *err)
-{
-    Swarm__NodeListRequest request = SWARM__NODE_LIST_REQUEST__INIT;
-    void *message = NULL;
-    int rc = cli_ask(cli, &request, &message, err);
-    SW_AUTO(sw_pb_free) Swarm__NodeListReply *reply = message;
-    if (rc == 0)
-        *ret = sw_strdup(reply->self != NULL ? reply->self : "");
-    return rc;
-}
-
 static json_t *get_node(struct cli *cli, const char *ref, struct sw_err *err)
 {
     Swarm__NodeGetRequest request = SWARM__NODE_GET_REQUEST__INIT;
     void *message = NULL;
-    SW_AUTO(sw_free) char *self = NULL;
-    if (strcmp(ref, "self") == 0 && self_id(cli, &self, err) < 0)
-        return NULL;
-    request.ref = self != NULL ? self : (char *)ref;
-    int rc = cli_ask(cli, &request, &message, err);
+    int rc = cli_node_ref(cli, ref, &request.ref, err);
+    SW_AUTO(sw_free) char *named = request.ref;
+    if (rc == 0)
+        rc = cli_ask(cli, &request, &message, err);
     SW_AUTO(sw_pb_free) Swarm__NodeGetReply *reply = message;
     return rc == 0 ? objects_node(reply->node, reply->manager) : NULL;
 }
@@ -206,23 +194,16 @@ int cmd_node_update(struct cli *cli, const struct flags *flags)
     Swarm__NodeUpdateRequest request = SWARM__NODE_UPDATE_REQUEST__INIT;
     struct sw_err err = { 0 };
     void *message = NULL;
-    void *done = NULL;
     get.ref = flags->args[0];
     if (cli_ask(cli, &get, &message, &err) < 0)
         return cli_error(cli, &err);
     SW_AUTO(sw_pb_free) Swarm__NodeGetReply *reply = message;
-    int rc = change_node(flags, reply->node->spec, &err);
-    if (rc == 0) {
-        request.id = reply->node->id;
-        request.version = reply->node->meta->version;
-        request.spec = reply->node->spec;
-        rc = cli_ask(cli, &request, &done, &err);
-        sw_pb_free(done);
-    }
-    if (rc < 0)
+    if (change_node(flags, reply->node->spec, &err) < 0)
         return cli_error(cli, &err);
-    (void)printf("%s\n", flags->args[0]);
-    return 0;
+    request.id = reply->node->id;
+    request.version = reply->node->meta->version;
+    request.spec = reply->node->spec;
+    return cli_do(cli, &request, flags->args[0]);
 }
 
 int cmd_node_rm(struct cli *cli, const struct flags *flags)
@@ -230,16 +211,10 @@ int cmd_node_rm(struct cli *cli, const struct flags *flags)
     int code = 0;
     for (size_t i = 0; i < flags->arg_count; i++) {
         Swarm__NodeRemoveRequest request = SWARM__NODE_REMOVE_REQUEST__INIT;
-        struct sw_err err = { 0 };
-        void *reply = NULL;
         request.ref = flags->args[i];
         request.has_force = 1;
         request.force = flags_bool(flags, "force");
-        if (cli_ask(cli, &request, &reply, &err) < 0)
-            code = cli_error(cli, &err);
-        else
-            (void)printf("%s\n", flags->args[i]);
-        sw_pb_free(reply);
+        code |= cli_do(cli, &request, flags->args[i]);
     }
     return code;
 }

@@ -271,14 +271,8 @@ int cmd_service_rm(struct cli *cli, const struct flags *flags)
     int code = 0;
     for (size_t i = 0; i < flags->arg_count; i++) {
         Swarm__ServiceRemoveRequest request = SWARM__SERVICE_REMOVE_REQUEST__INIT;
-        struct sw_err err = { 0 };
-        void *reply = NULL;
         request.ref = flags->args[i];
-        if (cli_ask(cli, &request, &reply, &err) < 0)
-            code = cli_error(cli, &err);
-        else
-            (void)printf("%s\n", flags->args[i]);
-        sw_pb_free(reply);
+        code |= cli_do(cli, &request, flags->args[i]);
     }
     return code;
 }

@@ -212,6 +212,32 @@ int cli_error(const struct cli *cli, const struct sw_err *err)
     return 1;
 }
 
+int cli_do(struct cli *cli, const void *request, const char *name)
+{
+    struct sw_err err = { 0 };
+    void *reply = NULL;
+    if (cli_ask(cli, request, &reply, &err) < 0)
+        return cli_error(cli, &err);
+    sw_pb_free(reply);
+    (void)printf("%s\n", name);
+    return 0;
+}
+
+int cli_node_ref(struct cli *cli, const char *typed, char **ret, struct sw_err *err)
+{
+    if (strcmp(typed, "self") != 0) {
+        *ret = sw_strdup(typed);
+        return 0;
+    }
+    Swarm__NodeListRequest request = SWARM__NODE_LIST_REQUEST__INIT;
+    void *message = NULL;
+    int rc = cli_ask(cli, &request, &message, err);
+    SW_AUTO(sw_pb_free) Swarm__NodeListReply *reply = message;
+    if (rc == 0)
+        *ret = sw_strdup(reply->self != NULL ? reply->self : "self");
+    return rc;
+}
+
 void cli_print(const struct sw_buf *text)
 {
     (void)fwrite(sw_buf_str(text), 1, text->len, stdout);
