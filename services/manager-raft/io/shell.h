@@ -1,7 +1,7 @@
 /* shell - what the process is doing: idle (no identity, or a worker's), making a cluster, or serving as a manager.
  *
- * The identity file decides, and is watched: when it appears with the manager role the manager starts; when it goes away or
- * names another node or cluster the process ends with exit code 0, and its supervisor starts it again, idle.
+ * The identity file decides (common/member): when it appears with the manager role the manager starts; when it goes away or is
+ * another's the process ends with exit code 0, and its supervisor starts it again, idle.
  */
 #ifndef MANAGER_SHELL_H
 #define MANAGER_SHELL_H
