@@ -1,20 +1,16 @@
 /* The bus as processes use it: a server and clients in one loop, over real sockets (loopback and ipc), with real CURVE keys. */
 #include "common/bus/wire.h"
+#include "common/service/tests/daemon.h"
 #include "proto/control.pb-c.h"
 #include "proto/store.pb-c.h"
 
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 #define LOG_MAX 4096
 
@@ -214,7 +210,7 @@ static int rig_start(struct svc *svc, void *state, struct sw_err *err)
     struct rig *rig = state;
     rig->svc = svc;
     rig->guard = svc_timer_new(svc, on_guard, rig);
-    svc_timer_at(rig->guard, svc_mono_ms() + 20000);
+    svc_timer_at(rig->guard, svc_mono_ms() + DAEMON_GUARD_MS);
     if (bus_new(svc, &rig->bus, err) < 0)
         return -1;
     rig->begin(rig);
@@ -239,21 +235,12 @@ static void curve_keys(struct bus_keys *keys)
 static void run(struct rig *rig, void (*begin)(struct rig *rig), const char *want)
 {
     (void)strcpy(rig->dir, "/tmp/test-bus-XXXXXX");
-    assert_non_null(mkdtemp(rig->dir));
-    char state_dir[96], run_dir[96], metrics[] = "--metrics-address=off", name[] = "bus";
-    (void)snprintf(state_dir, sizeof state_dir, "--state-dir=%s/state", rig->dir);
-    (void)snprintf(run_dir, sizeof run_dir, "--run-dir=%s/run", rig->dir);
-    char *argv[] = { name, state_dir, run_dir, metrics };
-    struct svc_program program = {
-        .name = "bus", .summary = "test", .metrics_address = "off", .state = rig, .start = rig_start, .stop = rig_stop
-    };
     if (rig->role == BUS_NOBODY)
         rig->role = BUS_WORKER;
     rig->begin = begin;
     curve_keys(&rig->server_keys);
     curve_keys(&rig->client_keys);
-    assert_int_equal(svc_main(&program, 4, argv), 0);
-    assert_int_equal(svc_rmtree(rig->dir, NULL), 0);
+    assert_int_equal(daemon_run(rig->dir, rig_start, rig_stop, rig), 0);
     if (want != NULL)
         assert_string_equal(rig->log, want);
 }

@@ -1,13 +1,9 @@
 /* The feed's client against a manager-raft of its own making: both ends in one loop, over a real local socket. */
 #include "common/feed/feed.h"
+#include "common/service/tests/daemon.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
 struct rig {
     struct svc *svc;
@@ -163,7 +159,7 @@ static int start(struct svc *svc, void *state, struct sw_err *err)
     struct rig *rig = state;
     rig->svc = svc;
     rig->guard = svc_timer_new(svc, on_guard, rig);
-    svc_timer_at(rig->guard, svc_mono_ms() + 20000);
+    svc_timer_at(rig->guard, svc_mono_ms() + DAEMON_GUARD_MS);
     assert_int_equal(bus_new(svc, &rig->bus, err), 0);
     SW_AUTO(sw_free) char *endpoint = sw_strf("ipc://%s/feed-test.sock", svc_run_dir(svc));
     const char *const endpoints[] = { endpoint, NULL };
@@ -199,16 +195,7 @@ static void stop(struct svc *svc, void *state)
 static void run(struct rig *rig, const char *want)
 {
     char dir[] = "/tmp/test-feed-XXXXXX";
-    assert_non_null(mkdtemp(dir));
-    SW_AUTO(sw_free) char *state_dir = sw_strf("--state-dir=%s/state", dir);
-    SW_AUTO(sw_free) char *run_dir = sw_strf("--run-dir=%s/run", dir);
-    char metrics[] = "--metrics-address=off", name[] = "feed";
-    char *argv[] = { name, state_dir, run_dir, metrics };
-    const struct svc_program program = {
-        .name = "feed", .summary = "test", .metrics_address = "off", .state = rig, .start = start, .stop = stop
-    };
-    assert_int_equal(svc_main(&program, 4, argv), 0);
-    assert_int_equal(svc_rmtree(dir, NULL), 0);
+    assert_int_equal(daemon_run(dir, start, stop, rig), 0);
     assert_string_equal(rig->log, want);
 }
 

@@ -1,14 +1,10 @@
 /* The watch over the identity in a real loop: the file is written, changed and wiped as the agent does it. */
 #include "common/member/member.h"
+#include "common/service/tests/daemon.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <cmocka.h>
 
 struct rig {
     struct svc *svc;
@@ -63,7 +59,7 @@ static int start(struct svc *svc, void *state, struct sw_err *err)
     struct rig *rig = state;
     rig->svc = svc;
     rig->guard = svc_timer_new(svc, on_guard, rig);
-    svc_timer_at(rig->guard, svc_mono_ms() + 20000);
+    svc_timer_at(rig->guard, svc_mono_ms() + DAEMON_GUARD_MS);
     const struct member_spec spec = { .svc = svc, .roles = BUS_MANAGER, .activate = activate, .busy = busy, .arg = rig };
     int rc = member_watch(&spec, &rig->member, err);
     return rc != 0 ? rc : rig->begin(rig);
@@ -81,19 +77,9 @@ static void stop(struct svc *svc, void *state)
 static int run(struct rig *rig, int (*begin)(struct rig *rig))
 {
     char dir[] = "/tmp/test-member-XXXXXX";
-    assert_non_null(mkdtemp(dir));
-    SW_AUTO(sw_free) char *state_dir = sw_strf("--state-dir=%s/state", dir);
-    SW_AUTO(sw_free) char *run_dir = sw_strf("--run-dir=%s/run", dir);
-    char metrics[] = "--metrics-address=off", name[] = "member";
-    char *argv[] = { name, state_dir, run_dir, metrics };
-    const struct svc_program program = {
-        .name = "member", .summary = "test", .metrics_address = "off", .state = rig, .start = start, .stop = stop
-    };
     rig->begin = begin;
     identity_curve_make(&rig->keys);
-    int code = svc_main(&program, 4, argv);
-    assert_int_equal(svc_rmtree(dir, NULL), 0);
-    return code;
+    return daemon_run(dir, start, stop, rig);
 }
 
 /* ---- tests ---- */

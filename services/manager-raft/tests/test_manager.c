@@ -9,7 +9,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -81,14 +80,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int unlink_one(const char *path, const struct stat *stat, int flag, struct FTW *ftw)
-{
-    (void)stat;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     (void)state;
@@ -96,7 +87,7 @@ static int teardown(void **state)
         (void)kill(daemon_pid, SIGKILL);
         (void)wait_end();
     }
-    return nftw(dir, unlink_one, 8, FTW_DEPTH | FTW_PHYS);
+    return svc_rmtree(dir, NULL);
 }
 
 /* ---- asking ---- */
