@@ -86,13 +86,9 @@ static void create_service(struct sim *sim, unsigned n)
 static void update_service(struct sim *sim, Swarm__Service *edit)
 {
     const Swarm__Service *old = mirror_get(store_mirror(sim), SWARM__TABLE__TABLE_SERVICE, edit->id);
-    sw_pb_free(edit->previous_spec);
-    edit->previous_spec = sw_pb_clone(old->spec);
-    edit->has_previous_spec_version = true;
-    edit->previous_spec_version = old->spec_version;
-    edit->spec_version = UINT64_MAX;
-    sw_pb_free(edit->update_status);
-    edit->update_status = NULL;
+    Swarm__ServiceSpec *spec = edit->spec;
+    edit->spec = sw_pb_clone(old->spec);
+    store_object_take_spec(edit, spec);
     store_write(sim, SWARM__ACTION_KIND__ACTION_UPDATE, SWARM__TABLE__TABLE_SERVICE, edit->id, edit);
 }
 

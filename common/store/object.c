@@ -86,6 +86,22 @@ Swarm__StoreAction *store_action_new(Swarm__ActionKind kind, Swarm__Table table,
     return action;
 }
 
+void store_object_take_spec(Swarm__Service *service, Swarm__ServiceSpec *spec)
+{
+    sw_pb_free(service->update_status);
+    service->update_status = NULL;
+    if (sw_pb_equal(service->spec, spec)) {
+        sw_pb_free(spec);
+        return;
+    }
+    sw_pb_free(service->previous_spec);
+    service->previous_spec = service->spec;
+    service->has_previous_spec_version = true;
+    service->previous_spec_version = service->spec_version;
+    service->spec = spec;
+    service->spec_version = UINT64_MAX; /* of this very write */
+}
+
 Swarm__StoreBatch *store_batch_new(int64_t now_ns)
 {
     Swarm__StoreBatch *batch = sw_alloc0(sizeof *batch);

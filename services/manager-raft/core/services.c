@@ -121,28 +121,6 @@ static int check_update(const struct control *control, const Swarm__Service *ser
     return store_ports_check(control->mirror, service->id, spec->endpoint, err);
 }
 
-static void clear_update_status(Swarm__Service *service)
-{
-    sw_pb_free(service->update_status);
-    service->update_status = NULL;
-}
-
-/* The new spec takes the old one's place; an equal one changes neither versions nor the previous spec. */
-static void take_spec(Swarm__Service *service, Swarm__ServiceSpec *spec)
-{
-    clear_update_status(service);
-    if (sw_pb_equal(service->spec, spec)) {
-        sw_pb_free(spec);
-        return;
-    }
-    sw_pb_free(service->previous_spec);
-    service->previous_spec = service->spec;
-    service->has_previous_spec_version = true;
-    service->previous_spec_version = service->spec_version;
-    service->spec = spec;
-    service->spec_version = UINT64_MAX; /* of this very write */
-}
-
 /* Both specs swap, versions included: tasks that still have the previous one are clean again. */
 static void roll_back(const struct control *control, Swarm__Service *service)
 {
@@ -152,7 +130,7 @@ static void roll_back(const struct control *control, Swarm__Service *service)
     service->previous_spec_version = service->spec_version;
     service->spec = spec;
     service->spec_version = version;
-    clear_update_status(service);
+    sw_pb_free(service->update_status);
     Swarm__UpdateStatus *status = sw_alloc0(sizeof *status);
     swarm__update_status__init(status);
     status->has_state = true;
@@ -186,7 +164,7 @@ int control_service_update(const struct control *control, const void *body, stru
     if (request->rollback)
         roll_back(control, service);
     else
-        take_spec(service, SW_TAKE(spec));
+        store_object_take_spec(service, SW_TAKE(spec));
     if (is_job(service->spec))
         start_job(control, service);
     control_write(control, ret, CONTROL_DONE_UPDATED, service->id);

@@ -121,15 +121,9 @@ Swarm__Service *scenario_service(const char *name)
 void scenario_update_service(struct cluster *cluster, Swarm__Service *edit)
 {
     const Swarm__Service *old = mirror_service(cluster->store, edit->id);
-    if (!sw_pb_equal(old->spec, edit->spec)) {
-        sw_pb_free(edit->previous_spec);
-        edit->previous_spec = sw_pb_clone(old->spec);
-        edit->has_previous_spec_version = true;
-        edit->previous_spec_version = old->spec_version;
-        edit->spec_version = UINT64_MAX;
-        sw_pb_free(edit->update_status);
-        edit->update_status = NULL;
-    }
+    Swarm__ServiceSpec *spec = edit->spec;
+    edit->spec = sw_pb_clone(old->spec);
+    store_object_take_spec(edit, spec);
     cluster_write(cluster, SWARM__ACTION_KIND__ACTION_UPDATE, SWARM__TABLE__TABLE_SERVICE, edit->id, edit);
 }
 
