@@ -295,6 +295,7 @@ static void on_line(void *arg, const char *line)
 }
 
 /* ---- starting ---- */
+/* A failure is the end of `work`. */
 static int copy_start(struct work *work, bool plain, struct sw_err *err)
 {
     const char *argv[24];
@@ -320,17 +321,21 @@ static int copy_start(struct work *work, bool plain, struct sw_err *err)
         .argv = argv, .cwd = work->images->dir, .timeout_ms = COPY_TIMEOUT_MS, .done = on_copied, .arg = work, .line = on_line
     };
     int rc = svc_child_run(work->images->svc, &spec, &work->child, err);
-    return rc == 0 ? 0 : sw_wrap(err, "skopeo");
+    if (rc == 0)
+        return 0;
+    work_free(work);
+    return sw_wrap(err, "skopeo");
 }
 
-static struct images_job *join(struct work *work, const struct images_calls *calls)
+static void join(struct work *work, const struct images_calls *calls, struct images_job **ret_job)
 {
     struct images_job *job = sw_alloc0(sizeof *job);
     job->work = work;
     job->calls = *calls;
     job->next = work->jobs;
     work->jobs = job;
-    return job;
+    if (ret_job != NULL)
+        *ret_job = job;
 }
 
 static int work_new(struct images *images, const char *key, struct work **ret, struct sw_err *err)
@@ -369,14 +374,10 @@ int images_pull(struct images *images, const char *name, const struct images_cal
         work->digest_name = ref.digest != NULL ? sw_strdup(pulled) : NULL;
         work->source = sw_strf("docker://%s", pulled);
         rc = copy_start(work, store_is_plain(images, ref.host), err);
-        if (rc != 0) {
-            work_free(work);
+        if (rc != 0)
             return rc;
-        }
     }
-    struct images_job *job = join(work, calls);
-    if (ret_job != NULL)
-        *ret_job = job;
+    join(work, calls, ret_job);
     return 0;
 }
 
@@ -417,13 +418,9 @@ int images_import(struct images *images, const char *source, const char *name, c
     work->name = ref_tagged(&ref);
     work->imported = true;
     rc = copy_start(work, false, err);
-    if (rc != 0) {
-        work_free(work);
+    if (rc != 0)
         return rc;
-    }
-    struct images_job *job = join(work, calls);
-    if (ret_job != NULL)
-        *ret_job = job;
+    join(work, calls, ret_job);
     return 0;
 }
 
