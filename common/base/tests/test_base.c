@@ -112,6 +112,10 @@ static void test_sizes_and_cpus(void **state)
     char text[32];
     sw_format_bytes(64LL << 20, text, sizeof text);
     assert_string_equal(text, "64MiB");
+    sw_format_bytes_decimal(4261550, text, sizeof text);
+    assert_string_equal(text, "4.26MB");
+    sw_format_bytes_decimal(INT64_MAX, text, sizeof text);
+    assert_string_equal(text, "9.22e+06TB"); /* no larger unit */
 }
 
 static void test_human_durations(void **state)

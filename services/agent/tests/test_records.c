@@ -1,31 +1,12 @@
 /* Task records on disk: what was saved is there again, what was forgotten is not, generations only grow. */
 #include "services/agent/io/agent.h"
+#include "common/store/tests/objects.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 #include <sys/stat.h>
 
 static Swarm__Task *task_new(const char *id, Swarm__TaskState state)
 {
-    Swarm__Task *task = sw_alloc0(sizeof *task);
-    swarm__task__init(task);
-    task->id = sw_strdup(id);
-    task->meta = sw_alloc0(sizeof *task->meta);
-    swarm__meta__init(task->meta);
-    task->service_id = sw_strdup("svc");
-    task->service_name = sw_strdup("web");
-    task->spec = sw_alloc0(sizeof *task->spec);
-    swarm__task_spec__init(task->spec);
-    task->spec->container = sw_alloc0(sizeof *task->spec->container);
-    swarm__container_spec__init(task->spec->container);
-    task->spec->container->image = sw_strdup("demo");
-    task->status = sw_alloc0(sizeof *task->status);
-    swarm__task_status__init(task->status);
-    task->status->has_state = true;
+    Swarm__Task *task = test_task(id, "svc", 1, "n1");
     task->status->state = state;
     return task;
 }

@@ -4,14 +4,7 @@
 #include "common/base/idmap.h"
 #include "common/base/names.h"
 #include "common/base/pb.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "common/store/tests/objects.h"
 
 static const char *trace_dir;
 
@@ -116,25 +109,8 @@ static void tick(struct scene *s)
 
 static Swarm__Task *task_new(const char *id, Swarm__TaskState state, Swarm__TaskState desired)
 {
-    Swarm__Task *task = sw_alloc0(sizeof *task);
-    swarm__task__init(task);
-    task->id = sw_strdup(id);
-    task->meta = sw_alloc0(sizeof *task->meta);
-    swarm__meta__init(task->meta);
-    task->service_id = sw_strdup("svc");
-    task->service_name = sw_strdup("web");
-    task->has_slot = true;
-    task->slot = 3;
-    task->node_id = sw_strdup("n1");
-    task->spec = sw_alloc0(sizeof *task->spec);
-    swarm__task_spec__init(task->spec);
-    task->spec->container = sw_alloc0(sizeof *task->spec->container);
-    swarm__container_spec__init(task->spec->container);
-    task->spec->container->image = sw_strdup("demo");
+    Swarm__Task *task = test_task(id, "svc", 3, "n1");
     task->desired_state = desired;
-    task->status = sw_alloc0(sizeof *task->status);
-    swarm__task_status__init(task->status);
-    task->status->has_state = true;
     task->status->state = state;
     return task;
 }
