@@ -1,5 +1,6 @@
 /* Golden traces of the agent's core, over a fake executor and a fake balancer that answer when the scenario says so.
  * Usage: test-worker DIR; with UPDATE_TRACES=1 in the environment the traces are rewritten. */
+#include "common/base/tests/golden.h"
 #include "services/agent/core/worker.h"
 #include "common/base/idmap.h"
 #include "common/base/names.h"
@@ -241,21 +242,7 @@ static void scene_end(struct scene *s, const char *name)
         sw_pb_free(s->disk.rows[i].value);
     sw_idmap_deinit(&s->disk);
     SW_AUTO(sw_free) char *path = sw_strf("%s/%s.trace", trace_dir, name);
-    if (getenv("UPDATE_TRACES") != NULL) {
-        FILE *file = fopen(path, "w");
-        assert_non_null(file);
-        assert_int_equal(fwrite(s->out.data, 1, s->out.len, file), s->out.len);
-        (void)fclose(file);
-    }
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    char *golden = sw_alloc0(s->out.len + 2);
-    golden[fread(golden, 1, s->out.len + 1, file)] = '\0';
-    (void)fclose(file);
-    if (strcmp(golden, sw_buf_str(&s->out)) != 0)
-        print_error("%s differs; this run gave:\n%s", path, sw_buf_str(&s->out));
-    assert_string_equal(golden, sw_buf_str(&s->out));
-    free(golden);
+    golden_check(path, &s->out);
     sw_buf_deinit(&s->out);
 }
 

@@ -1,5 +1,6 @@
 /* Golden traces of the dispatcher's core: a scenario, and the exact text of its events and effects.
  * Usage: test-dispatch DIR; with UPDATE_TRACES=1 in the environment the traces are rewritten. */
+#include "common/base/tests/golden.h"
 #include "services/dispatcher/core/dispatch.h"
 #include "common/base/names.h"
 #include "common/store/tests/objects.h"
@@ -336,22 +337,7 @@ static void scene_end(struct scene *s, const char *name)
 {
     dispatch_free(s->d);
     SW_AUTO(sw_free) char *path = sw_strf("%s/%s.trace", trace_dir, name);
-    if (getenv("UPDATE_TRACES") != NULL) {
-        FILE *file = fopen(path, "w");
-        assert_non_null(file);
-        assert_int_equal(fwrite(s->out.data, 1, s->out.len, file), s->out.len);
-        (void)fclose(file);
-    }
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    char *golden = sw_alloc0(s->out.len + 2);
-    size_t len = fread(golden, 1, s->out.len + 1, file);
-    (void)fclose(file);
-    golden[len] = '\0';
-    if (strcmp(golden, sw_buf_str(&s->out)) != 0)
-        print_error("%s differs; this run gave:\n%s", path, sw_buf_str(&s->out));
-    assert_string_equal(golden, sw_buf_str(&s->out));
-    free(golden);
+    golden_check(path, &s->out);
     sw_buf_deinit(&s->out);
     sw_buf_deinit(&s->batch);
 }

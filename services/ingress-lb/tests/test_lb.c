@@ -1,14 +1,6 @@
 /* The core by golden traces: each scenario's events and effects, word for word, in <case>.trace (UPDATE_TRACES=1 writes them). */
+#include "common/base/tests/golden.h"
 #include "services/ingress-lb/core/lb.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define TCP SWARM__PORT_PROTOCOL__PORT_TCP
 #define UDP SWARM__PORT_PROTOCOL__PORT_UDP
@@ -130,20 +122,8 @@ static void listed(struct scene *scene, bool there, uint64_t kernel, uint64_t ha
 
 static void compare(struct scene *scene, const char *name)
 {
-    char path[512], *golden = NULL;
-    size_t size = 0;
-    (void)snprintf(path, sizeof path, TRACE_DIR "/%s.trace", name);
-    FILE *file = fopen(path, getenv("UPDATE_TRACES") != NULL ? "w+e" : "re");
-    assert_non_null(file);
-    if (getenv("UPDATE_TRACES") != NULL) {
-        assert_int_equal(fwrite(scene->trace.data, 1, scene->trace.len, file), scene->trace.len);
-        rewind(file);
-    }
-    if (getdelim(&golden, &size, '\0', file) < 0)
-        fail_msg("%s is empty", path);
-    assert_string_equal(scene->trace.data, golden);
-    free(golden);
-    (void)fclose(file);
+    SW_AUTO(sw_free) char *path = sw_strf(TRACE_DIR "/%s.trace", name);
+    golden_check(path, &scene->trace);
     lb_deinit(&scene->lb);
     sw_buf_deinit(&scene->trace);
 }

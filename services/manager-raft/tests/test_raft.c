@@ -1,13 +1,6 @@
 /* Golden traces of the raft core, and a seeded random test of whole groups. */
+#include "common/base/tests/golden.h"
 #include "raft_net.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #define VOTERS_3 (1u << 1 | 1u << 2 | 1u << 3)
 #define VOTERS_5 (VOTERS_3 | 1u << 4 | 1u << 5)
@@ -16,20 +9,7 @@
 static void trace_check(const char *name, struct sw_buf *trace)
 {
     SW_AUTO(sw_free) char *path = sw_strf("%s/%s.trace", getenv("TRACE_DIR"), name);
-    if (getenv("UPDATE_TRACES") != NULL) {
-        FILE *file = fopen(path, "w");
-        assert_non_null(file);
-        assert_int_equal(fwrite(sw_buf_str(trace), 1, trace->len, file), trace->len);
-        assert_int_equal(fclose(file), 0);
-    }
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    SW_AUTO_BUF want = { 0 };
-    char chunk[4096];
-    for (size_t got; (got = fread(chunk, 1, sizeof chunk, file)) > 0;)
-        sw_buf_add(&want, chunk, got);
-    (void)fclose(file);
-    assert_string_equal(sw_buf_str(&want), sw_buf_str(trace));
+    golden_check(path, trace);
     sw_buf_deinit(trace);
 }
 

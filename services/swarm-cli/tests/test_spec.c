@@ -1,18 +1,11 @@
 /* Command lines to specs: each line of spec.trace is a command line and the JSON of what it makes (or its error).
  * UPDATE_TRACES=1 rewrites the file. */
+#include "common/base/tests/golden.h"
 #include "services/swarm-cli/core/objects.h"
 #include "services/swarm-cli/core/spec.h"
 #include "services/swarm-cli/core/values.h"
 
 #include "common/template/template.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 static const char *const client_environ[] = { "HOME=/root", "TERM=xterm", NULL };
 static const char *const env_file = "# comment\n  FROM=file\nHOME\nMISSING\nE=file\n\n";
@@ -111,24 +104,6 @@ static Swarm__ServiceSpec *make(const char *line, struct sw_err *err)
     return spec;
 }
 
-static void compare(const char *path, const struct sw_buf *out)
-{
-    SW_AUTO_BUF stored = { 0 };
-    char chunk[4096];
-    size_t got = 0;
-    FILE *file = getenv("UPDATE_TRACES") != NULL ? fopen(path, "w") : NULL;
-    if (file != NULL) {
-        (void)fwrite(out->data, 1, out->len, file);
-        (void)fclose(file);
-    }
-    file = fopen(path, "r");
-    assert_non_null(file);
-    while ((got = fread(chunk, 1, sizeof chunk, file)) > 0)
-        sw_buf_add(&stored, chunk, got);
-    (void)fclose(file);
-    assert_string_equal(sw_buf_str(out), sw_buf_str(&stored));
-}
-
 static void test_trace(void **state)
 {
     SW_AUTO_BUF out = { 0 };
@@ -150,7 +125,7 @@ static void test_trace(void **state)
         add_result(updates[i], rc == 0 ? spec : NULL, &err, &out);
         flags_deinit(&flags);
     }
-    compare(TRACE_DIR "/spec.trace", &out);
+    golden_check(TRACE_DIR "/spec.trace", &out);
 }
 
 static void test_noop_update(void **state)
