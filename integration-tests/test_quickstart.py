@@ -60,7 +60,7 @@ def test_up_again_and_down(prefix):
 
 def test_lab_leaves_nothing():
     directory = tempfile.mkdtemp(prefix="swl", dir="/tmp")
-    lab = "swlab" + run("bash", "-c", f". {ROOT}/deploy/lib.sh; hash_of {directory}/l 65536").stdout + "-"
+    lab = "swlab" + run("bash", "-c", f". {ROOT}/deploy/lib.sh; hash_of {directory}/l 65536").stdout.strip() + "-"
     try:
         run(ROOT / "deploy/lab", "up", "--dir", f"{directory}/l", "--managers", "1", "--workers", "1", "--build", ROOT / "build/release", timeout=200)
         table = run(ROOT / "deploy/lab", "ps", "--dir", f"{directory}/l").stdout
