@@ -29,9 +29,9 @@ static struct raft *follower(void)
                                     { 2, 1, RAFT_ENTRY_STORE, NULL },
                                     { 3, 2, RAFT_ENTRY_STORE, NULL } };
     struct raft_start start = { .seed = 1, .hard = { .term = 2, .commit = 2 }, .entries = entries, .count = 3 };
-    struct raft *raft = raft_new(&(struct raft_options){ .id = 1, .heartbeat_ms = 50, .election_ms = 300 });
+    struct raft *raft = raft_new(&(struct raft_options) { .id = 1, .heartbeat_ms = 50, .election_ms = 300 });
     struct raft_update update;
-    (void)raft_step(raft, &(struct raft_event){ .type = RAFT_EV_START, .start = &start }, &update);
+    (void)raft_step(raft, &(struct raft_event) { .type = RAFT_EV_START, .start = &start }, &update);
     raft_blob_unref(entries[0].blob);
     return raft;
 }
@@ -46,13 +46,13 @@ static void receive(struct raft *raft, const uint8_t *data, size_t size)
     if (message == NULL || message->to != 1 || raft_wire_decode(message, &in, &err) != 0)
         return;
     uint64_t commit = raft_commit(raft);
-    (void)raft_step(raft, &(struct raft_event){ .type = RAFT_EV_MESSAGE, .msg = &in.msg }, &update);
+    (void)raft_step(raft, &(struct raft_event) { .type = RAFT_EV_MESSAGE, .msg = &in.msg }, &update);
     raft_wire_in_deinit(&in);
     assert(raft_commit(raft) >= commit);
     for (size_t i = 0; i < update.count; i++) {
         if (update.effects[i].type == RAFT_DO_PERSIST) {
             uint64_t seq = update.effects[i].seq;
-            (void)raft_step(raft, &(struct raft_event){ .type = RAFT_EV_PERSISTED, .seq = seq }, &update);
+            (void)raft_step(raft, &(struct raft_event) { .type = RAFT_EV_PERSISTED, .seq = seq }, &update);
             break;
         }
     }

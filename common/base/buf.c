@@ -99,7 +99,7 @@ void sw_buf_reset(struct sw_buf *buf)
 void sw_buf_deinit(struct sw_buf *buf)
 {
     free(buf->data);
-    *buf = (struct sw_buf){ 0 };
+    *buf = (struct sw_buf) { 0 };
 }
 
 char *sw_buf_take(struct sw_buf *buf)
@@ -107,7 +107,7 @@ char *sw_buf_take(struct sw_buf *buf)
     sw_buf_reserve(buf, 0);
     buf->data[buf->len] = '\0';
     char *data = buf->data;
-    *buf = (struct sw_buf){ 0 };
+    *buf = (struct sw_buf) { 0 };
     return data;
 }
 

@@ -20,7 +20,7 @@ void sw_buf_addf(struct sw_buf *buf, const char *fmt, ...) __attribute__((format
 void sw_buf_reserve(struct sw_buf *buf, size_t more);
 void sw_buf_reset(struct sw_buf *buf); /* length 0, memory kept */
 void sw_buf_deinit(struct sw_buf *buf);
-char *sw_buf_take(struct sw_buf *buf);      /* never NULL; the caller frees; buf is empty after */
+char *sw_buf_take(struct sw_buf *buf);            /* never NULL; the caller frees; buf is empty after */
 const char *sw_buf_str(const struct sw_buf *buf); /* never NULL */
 #define SW_AUTO_BUF __attribute__((cleanup(sw_buf_deinit))) struct sw_buf
 

@@ -11,19 +11,19 @@
 
 enum sw_code {
     SW_OK = 0,
-    SW_INVALID = 1,       /* bad input: names the field and the bound */
+    SW_INVALID = 1, /* bad input: names the field and the bound */
     SW_NOT_FOUND = 2,
-    SW_EXISTS = 3,        /* name or id taken */
-    SW_CONFLICT = 4,      /* "update out of sequence" */
-    SW_PRECONDITION = 5,  /* state forbids it */
-    SW_DENIED = 6,        /* role or identity */
-    SW_LIMIT = 7,         /* a bound was reached */
-    SW_UNAVAILABLE = 8,   /* try again later: no leader, no connection */
+    SW_EXISTS = 3,       /* name or id taken */
+    SW_CONFLICT = 4,     /* "update out of sequence" */
+    SW_PRECONDITION = 5, /* state forbids it */
+    SW_DENIED = 6,       /* role or identity */
+    SW_LIMIT = 7,        /* a bound was reached */
+    SW_UNAVAILABLE = 8,  /* try again later: no leader, no connection */
     SW_TIMEOUT = 9,
     SW_IO = 10,
-    SW_CORRUPT = 11,      /* bytes that do not parse or do not verify */
+    SW_CORRUPT = 11, /* bytes that do not parse or do not verify */
     SW_NOMEM = 12,
-    SW_FENCED = 13,       /* written under a term that is over */
+    SW_FENCED = 13, /* written under a term that is over */
     SW_UNSUPPORTED = 14,
     SW_CODE_MAX = 14
 };
@@ -45,18 +45,18 @@ const char *sw_code_name(int code);
 /* Ownership: SW_AUTO(free_fn) on a local that starts NULL; SW_TAKE(p) hands it out and leaves NULL.
  * SW_AUTO calls <fn>_autop, which SW_AUTO_DEFINE(type, fn) makes from a plain free function. */
 #define SW_AUTO(fn) __attribute__((cleanup(fn##_autop)))
-#define SW_AUTO_DEFINE(type, fn)                    \
-    static inline void fn##_autop(type **p)         \
-    {                                               \
-        if (*p != NULL)                             \
-            fn(*p);                                 \
-    }                                               \
+#define SW_AUTO_DEFINE(type, fn)                                                                                                 \
+    static inline void fn##_autop(type **p)                                                                                      \
+    {                                                                                                                            \
+        if (*p != NULL)                                                                                                          \
+            fn(*p);                                                                                                              \
+    }                                                                                                                            \
     _Static_assert(1, "takes a semicolon")
-#define SW_TAKE(p)              \
-    __extension__({             \
-        __typeof__(p) took = (p); \
-        (p) = NULL;             \
-        took;                   \
+#define SW_TAKE(p)                                                                                                               \
+    __extension__({                                                                                                              \
+        __typeof__(p) took = (p);                                                                                                \
+        (p) = NULL;                                                                                                              \
+        took;                                                                                                                    \
     })
 void sw_free(void *p);
 void sw_free_autop(void *p);  /* for any pointer got from malloc: SW_AUTO(sw_free) char *text = NULL; */

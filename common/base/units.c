@@ -10,8 +10,13 @@ static const struct {
     const char *name;
     int64_t ns;
 } duration_units[] = {
-    { "ns", 1 }, { "us", 1000 }, { "\xc2\xb5s", 1000 }, { "ms", SW_NS_PER_MS },
-    { "s", SW_NS_PER_S }, { "m", 60 * SW_NS_PER_S }, { "h", 3600 * SW_NS_PER_S },
+    { "ns", 1 },
+    { "us", 1000 },
+    { "\xc2\xb5s", 1000 },
+    { "ms", SW_NS_PER_MS },
+    { "s", SW_NS_PER_S },
+    { "m", 60 * SW_NS_PER_S },
+    { "h", 3600 * SW_NS_PER_S },
 };
 
 /* A decimal number with an optional fraction at *text; moves *text behind it. */
@@ -159,7 +164,10 @@ bool sw_parse_cpus(const char *text, int64_t *ret_nano)
 static void format_fraction(char *ret, size_t size, int64_t value, int64_t unit, const char *name)
 {
     char text[48];
-    (void)snprintf(text, sizeof text, "%lld.%0*lld", (long long)(value / unit), unit == SW_NS_PER_S ? 9 : unit == SW_NS_PER_MS ? 6 : 3,
+    (void)snprintf(text, sizeof text, "%lld.%0*lld", (long long)(value / unit),
+                   unit == SW_NS_PER_S    ? 9
+                   : unit == SW_NS_PER_MS ? 6
+                                          : 3,
                    (long long)(value % unit));
     size_t len = strlen(text);
     while (text[len - 1] == '0')

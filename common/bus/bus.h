@@ -20,7 +20,7 @@
 #define BUS_SIZE_MAX (16u << 20)
 #define BUS_ID_MAX 64
 
-struct bus;        /* the process's ZeroMQ context use: ZAP handler; one a process */
+struct bus; /* the process's ZeroMQ context use: ZAP handler; one a process */
 struct bus_server;
 struct bus_client;
 
@@ -29,8 +29,8 @@ void bus_free(struct bus *bus); /* closes what is still open: servers, clients a
 
 /* ---- who is there ---- */
 struct bus_peer_info {
-    enum bus_role role;       /* BUS_NOBODY = turn away */
-    char id[BUS_ID_MAX];      /* node id, or "admin"; becomes bus_sender.id */
+    enum bus_role role;  /* BUS_NOBODY = turn away */
+    char id[BUS_ID_MAX]; /* node id, or "admin"; becomes bus_sender.id */
 };
 /* Asked at each handshake and again for each message (cheap look-up please): revocation is effective at once. */
 typedef struct bus_peer_info bus_admit_fn(void *arg, const uint8_t curve_key[32]);
@@ -39,18 +39,18 @@ typedef struct bus_peer_info bus_admit_fn(void *arg, const uint8_t curve_key[32]
 struct bus_sender {
     struct bus_server *server;
     enum bus_role role;
-    char id[BUS_ID_MAX];      /* from the key; "" on local sockets */
-    uint8_t curve_key[32];    /* zero on local sockets */
-    uint8_t route[32];        /* opaque */
+    char id[BUS_ID_MAX];   /* from the key; "" on local sockets */
+    uint8_t curve_key[32]; /* zero on local sockets */
+    uint8_t route[32];     /* opaque */
     uint8_t route_len;
-    uint64_t seq;             /* 0: no answer is waited for */
+    uint64_t seq; /* 0: no answer is waited for */
 };
 
 /* Return 0 after answering (or keeping the sender to answer later), or a failure that the bus sends back as the answer. */
 typedef int bus_handler_fn(void *self, const struct bus_sender *sender, const void *body, struct sw_err *err);
 struct bus_spec {
     const ProtobufCMessageDescriptor *type;
-    unsigned senders;         /* set of enum bus_role */
+    unsigned senders; /* set of enum bus_role */
     size_t size_max;
     bus_handler_fn *handle;
 };
@@ -65,17 +65,17 @@ struct bus_server_spec {
     const struct bus_spec *specs;
     size_t spec_count;
     void *self;
-    bus_admit_fn *admit;          /* required with keys */
+    bus_admit_fn *admit; /* required with keys */
     void *admit_arg;
-    unsigned rate_joiner;         /* messages a second from BUS_JOINER peers taken together; 0 = no limit */
+    unsigned rate_joiner; /* messages a second from BUS_JOINER peers taken together; 0 = no limit */
 };
 int bus_server_open(struct bus *bus, const struct bus_server_spec *spec, struct bus_server **ret_server, struct sw_err *err);
 void bus_server_close(struct bus_server *server); /* NULL is fine */
 /* The port really bound by endpoint i. */
 unsigned bus_server_port(const struct bus_server *server, size_t i);
 
-int bus_reply(const struct bus_sender *to, const void *body);                 /* the last answer */
-int bus_reply_more(const struct bus_sender *to, const void *body);            /* one of a stream; more will follow */
+int bus_reply(const struct bus_sender *to, const void *body);      /* the last answer */
+int bus_reply_more(const struct bus_sender *to, const void *body); /* one of a stream; more will follow */
 int bus_reply_error(const struct bus_sender *to, const struct sw_err *err);
 /* An event (seq 0) to a peer that has sent something on this socket before. Events and streams are SW_UNAVAILABLE, too, once the
  * peer's key is not admitted any more: then forget the sender. */
@@ -88,13 +88,14 @@ typedef void bus_answer_fn(void *arg, const void *body, bool more, const struct 
 
 struct bus_client_spec {
     const char *endpoint;
-    const struct bus_keys *keys;      /* ours; NULL for plain ipc */
-    const uint8_t *server_key;        /* 32 bytes; required with keys */
-    const struct bus_spec *specs;     /* answers and events that may come: senders is ignored; handle is for events (seq 0) */
+    const struct bus_keys *keys;  /* ours; NULL for plain ipc */
+    const uint8_t *server_key;    /* 32 bytes; required with keys */
+    const struct bus_spec *specs; /* answers and events that may come: senders is ignored; handle is for events (seq 0) */
     size_t spec_count;
     void *self;
     /* up = connected and through the handshake; down = lost (it reconnects by itself with random growing delay, 20 ms to 2 s);
-     * denied = the server's ZAP turned the key away (also retried, slowly). All open questions have failed before down is told. */
+     * denied = the server's ZAP turned the key away (also retried, slowly). All open questions have failed before down is told.
+     */
     void (*state)(void *self, bool up, bool denied);
 };
 int bus_client_open(struct bus *bus, const struct bus_client_spec *spec, struct bus_client **ret_client, struct sw_err *err);
@@ -103,7 +104,7 @@ bool bus_client_up(const struct bus_client *client);
 
 /* Ask. timeout_ms 0 = wait for ever (streams). Returns the seq, or 0 if it could not be sent (then fn was not called). */
 uint64_t bus_ask(struct bus_client *client, const void *body, uint64_t timeout_ms, bus_answer_fn *fn, void *arg);
-void bus_forget(struct bus_client *client, uint64_t seq); /* no further call for this question */
+void bus_forget(struct bus_client *client, uint64_t seq);  /* no further call for this question */
 int bus_tell(struct bus_client *client, const void *body); /* no answer wanted */
 
 /* ---- for programs without a loop (swarm-cli): one blocking question ---- */
@@ -111,7 +112,8 @@ struct bus_sync; /* own context, one DEALER */
 int bus_sync_open(const struct bus_client_spec *spec, struct bus_sync **ret, struct sw_err *err);
 /* The next message that answers `seq` (or the question just asked); *ret_body by sw_pb_free. 0 on success. Ctrl-C = -SW_TIMEOUT
  * with *interrupted set in bus_sync_interrupted(). */
-int bus_sync_ask(struct bus_sync *sync, const void *body, uint64_t timeout_ms, void **ret_body, bool *ret_more, struct sw_err *err);
+int bus_sync_ask(struct bus_sync *sync, const void *body, uint64_t timeout_ms, void **ret_body, bool *ret_more,
+                 struct sw_err *err);
 int bus_sync_next(struct bus_sync *sync, uint64_t timeout_ms, void **ret_body, bool *ret_more, struct sw_err *err);
 uint64_t bus_sync_seq(const struct bus_sync *sync); /* of the last question */
 void bus_sync_close(struct bus_sync *sync);

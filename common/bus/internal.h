@@ -25,8 +25,8 @@ struct bus_server {
     void *self;
     bus_admit_fn *admit; /* NULL: plain, everybody is BUS_LOCAL */
     void *admit_arg;
-    char domain[16];     /* of ZAP */
-    unsigned *ports;     /* by endpoint; 0 for ipc */
+    char domain[16]; /* of ZAP */
+    unsigned *ports; /* by endpoint; 0 for ipc */
     size_t port_count;
     unsigned rate_joiner;
     uint64_t joiner_tokens, joiner_filled_ms; /* thousandths of a message */

@@ -21,7 +21,7 @@
 struct wire_table {
     const struct bus_spec **rows; /* sorted by name */
     size_t count;
-    size_t size_max;              /* of the largest row */
+    size_t size_max; /* of the largest row */
 };
 void wire_table_init(struct wire_table *table, const struct bus_spec *specs, size_t count);
 void wire_table_deinit(struct wire_table *table);
@@ -49,7 +49,7 @@ struct wire_out {
     size_t route_len;
     uint64_t seq;
     bool more;
-    const void *body;         /* message, or NULL with failure */
+    const void *body; /* message, or NULL with failure */
     const struct sw_err *failure;
 };
 /* Never blocks: SW_UNAVAILABLE when the peer is gone or its queue is full, SW_LIMIT when the body is too big. */
@@ -65,8 +65,8 @@ int wire_socket_client(void *socket, const struct bus_client_spec *spec, struct 
 void *wire_monitor(void *context, void *socket, struct sw_err *err);
 /* Next connection event (ZMQ_EVENT_...), 0 when there is none. */
 unsigned wire_monitor_next(void *monitor);
-#define WIRE_EVENTS                                                                                                       \
-    (ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |             \
+#define WIRE_EVENTS                                                                                                              \
+    (ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |                    \
      ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED)
 
 bool wire_is_tcp(const char *endpoint);

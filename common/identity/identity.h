@@ -54,14 +54,14 @@ void identity_token_make(const uint8_t root_public[32], const uint8_t secret[16]
 int identity_token_parse(const char *token, uint8_t ret_root_public[32], uint8_t ret_secret[16], struct sw_err *err);
 
 /* ---- files ---- */
-int identity_node_load(const char *state_dir, Swarm__NodeIdentity **ret, struct sw_err *err);   /* SW_NOT_FOUND: not in a cluster */
+int identity_node_load(const char *state_dir, Swarm__NodeIdentity **ret, struct sw_err *err); /* SW_NOT_FOUND: not in a cluster */
 int identity_node_save(const char *state_dir, const Swarm__NodeIdentity *identity, struct sw_err *err);
 int identity_admin_load(const char *path, Swarm__AdminIdentity **ret, struct sw_err *err);
 int identity_admin_save(const char *path, const Swarm__AdminIdentity *admin, struct sw_err *err);
 void identity_node_free(Swarm__NodeIdentity *identity); /* wipes the secret first; NULL is fine */
-void identity_wipe(const char *state_dir);                                                       /* leave: overwrite and unlink both */
-char *identity_dir(const char *state_dir);         /* "<state>/node"; heap */
-char *identity_admin_path(const char *state_dir);  /* "<state>/node/admin"; heap */
+void identity_wipe(const char *state_dir);              /* leave: overwrite and unlink both */
+char *identity_dir(const char *state_dir);              /* "<state>/node"; heap */
+char *identity_admin_path(const char *state_dir);       /* "<state>/node/admin"; heap */
 
 /* ---- sealing: nonce || ciphertext; `context` is authenticated with it ("cluster.root", object id...) ---- */
 /* <state>/raft/data-key, 32 random bytes in a box that only this node's key opens (crypto_box_seal; made on first use, 0600).
@@ -71,6 +71,7 @@ int identity_data_key(const char *state_dir, uint8_t ret_key[32], struct sw_err 
 int identity_data_key_make(const char *state_dir, const uint8_t curve_public[32], uint8_t ret_key[32], struct sw_err *err);
 #define IDENTITY_SEAL_EXTRA 40u /* a sealed value is this much longer than what is in it */
 ProtobufCBinaryData identity_seal(const uint8_t key[32], const char *context, const void *data, size_t len);
-int identity_unseal(const uint8_t key[32], const char *context, ProtobufCBinaryData sealed, void *ret_data, size_t len, struct sw_err *err);
+int identity_unseal(const uint8_t key[32], const char *context, ProtobufCBinaryData sealed, void *ret_data, size_t len,
+                    struct sw_err *err);
 
 #endif

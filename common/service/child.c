@@ -138,10 +138,11 @@ static void on_exit_of(void *arg, int fd, uint32_t events)
     (void)drain(child, child->out_fd, true);
     (void)drain(child, child->err_fd, false);
     feed_lines(child, "\n", 1);
-    struct svc_child_result result = {
-        .status = status, .timed_out = child->timed_out, .out = sw_buf_str(&child->out), .out_len = child->out.len,
-        .err = sw_buf_str(&child->err)
-    };
+    struct svc_child_result result = { .status = status,
+                                       .timed_out = child->timed_out,
+                                       .out = sw_buf_str(&child->out),
+                                       .out_len = child->out.len,
+                                       .err = sw_buf_str(&child->err) };
     child->done(child->arg, &result);
     child_free(child);
 }
@@ -214,7 +215,7 @@ int svc_child_run(struct svc *svc, const struct svc_child_spec *spec, struct svc
 {
     int pipes[3][2] = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
     pid_t pid = -1;
-    int rc = make_pipes(pipes) ? spawn(spec, (int[]){ pipes[0][0], pipes[1][1], pipes[2][1] }, &pid) : errno;
+    int rc = make_pipes(pipes) ? spawn(spec, (int[]) { pipes[0][0], pipes[1][1], pipes[2][1] }, &pid) : errno;
     if (rc != 0) {
         close_pipes(pipes);
         return sw_fail(err, rc == ENOENT ? SW_NOT_FOUND : SW_IO, "run '%s': %s", spec->argv[0], strerror(rc));
@@ -223,16 +224,16 @@ int svc_child_run(struct svc *svc, const struct svc_child_spec *spec, struct svc
     (void)close(pipes[1][1]);
     (void)close(pipes[2][1]);
     struct svc_child *child = sw_alloc0(sizeof *child);
-    *child = (struct svc_child){ .svc = svc,
-                                 .pid = pid,
-                                 .pid_fd = (int)syscall(SYS_pidfd_open, pid, 0),
-                                 .in_fd = pipes[0][1],
-                                 .out_fd = pipes[1][0],
-                                 .err_fd = pipes[2][0],
-                                 .out_max = spec->out_max != 0 ? spec->out_max : OUT_MAX_DEFAULT,
-                                 .done = spec->done,
-                                 .on_line = spec->line,
-                                 .arg = spec->arg };
+    *child = (struct svc_child) { .svc = svc,
+                                  .pid = pid,
+                                  .pid_fd = (int)syscall(SYS_pidfd_open, pid, 0),
+                                  .in_fd = pipes[0][1],
+                                  .out_fd = pipes[1][0],
+                                  .err_fd = pipes[2][0],
+                                  .out_max = spec->out_max != 0 ? spec->out_max : OUT_MAX_DEFAULT,
+                                  .done = spec->done,
+                                  .on_line = spec->line,
+                                  .arg = spec->arg };
     sw_buf_add(&child->input, spec->input, spec->input_len);
     watch_all(child, spec);
     if (ret_child != NULL)

@@ -44,7 +44,8 @@ int svc_file_write(const char *path, const void *data, size_t len, unsigned mode
     SW_AUTO(sw_close) int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0)
         return sw_fail(err, SW_IO, "write '%s': %s", path, strerror(errno));
-    if (fchmod(fd, mode) != 0 || write_all(fd, data, len) != 0 || fsync(fd) != 0 || rename(temp, path) != 0 || sync_parent(path) != 0) {
+    if (fchmod(fd, mode) != 0 || write_all(fd, data, len) != 0 || fsync(fd) != 0 || rename(temp, path) != 0 ||
+        sync_parent(path) != 0) {
         int saved = errno;
         (void)unlink(temp);
         return sw_fail(err, SW_IO, "write '%s': %s", path, strerror(saved));

@@ -64,8 +64,8 @@ void svc_log(enum svc_level level, const char *msg, const char *keys, ...)
     (void)clock_gettime(CLOCK_REALTIME, &now);
     (void)strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &utc));
     SW_AUTO_BUF line = { 0 };
-    sw_buf_addf(&line, "<%d>ts=%s.%03ldZ level=%s daemon=%s msg=\"%s\"", (int)level, stamp, now.tv_nsec / 1000000, level_word(level),
-                logging.name, msg);
+    sw_buf_addf(&line, "<%d>ts=%s.%03ldZ level=%s daemon=%s msg=\"%s\"", (int)level, stamp, now.tv_nsec / 1000000,
+                level_word(level), logging.name, msg);
     if (keys != NULL) {
         char text[2048];
         va_list args;

@@ -61,7 +61,7 @@ struct svc_loop {
 struct svc_watch *svc_watch_add(struct svc *svc, int fd, uint32_t events, svc_fd_fn *fn, void *arg)
 {
     struct svc_watch *watch = sw_alloc0(sizeof *watch);
-    *watch = (struct svc_watch){ .loop = svc->loop, .fd = fd, .fn = fn, .arg = arg };
+    *watch = (struct svc_watch) { .loop = svc->loop, .fd = fd, .fn = fn, .arg = arg };
     struct epoll_event event = { .events = events, .data.ptr = watch };
     int rc = epoll_ctl(svc->loop->epoll_fd, EPOLL_CTL_ADD, fd, &event);
     assert(rc == 0);
@@ -110,7 +110,7 @@ static void timers_arm(struct svc_loop *loop)
 struct svc_timer *svc_timer_new(struct svc *svc, svc_timer_fn *fn, void *arg)
 {
     struct svc_timer *timer = sw_alloc0(sizeof *timer);
-    *timer = (struct svc_timer){ .loop = svc->loop, .fn = fn, .arg = arg, .at_ms = UINT64_MAX };
+    *timer = (struct svc_timer) { .loop = svc->loop, .fn = fn, .arg = arg, .at_ms = UINT64_MAX };
     DL_APPEND(svc->loop->timers, timer);
     return timer;
 }
@@ -186,7 +186,7 @@ void svc_soon(struct svc *svc, svc_timer_fn *fn, void *arg)
         loop->soon_cap = loop->soon_cap == 0 ? 16 : loop->soon_cap * 2;
         loop->soons = sw_realloc_array(loop->soons, loop->soon_cap, sizeof *loop->soons);
     }
-    loop->soons[loop->soon_count++] = (struct soon){ fn, arg };
+    loop->soons[loop->soon_count++] = (struct soon) { fn, arg };
     if (loop->soon_count == 1)
         svc_loop_wake(svc);
 }
@@ -349,7 +349,7 @@ static void on_inotify(void *arg, int fd, uint32_t events)
 struct svc_dirwatch *svc_dirwatch_new(struct svc *svc, const char *dir, svc_timer_fn *fn, void *arg)
 {
     struct svc_dirwatch *watch = sw_alloc0(sizeof *watch);
-    *watch = (struct svc_dirwatch){ .fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .svc = svc, .fn = fn, .arg = arg };
+    *watch = (struct svc_dirwatch) { .fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .svc = svc, .fn = fn, .arg = arg };
     LL_PREPEND(svc->loop->dirwatches, watch);
     if (svc_mkdirs(dir, 0700, NULL) != 0 || watch->fd < 0 ||
         inotify_add_watch(watch->fd, dir, IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE | IN_DELETE_SELF) < 0) {

@@ -8,7 +8,8 @@
 
 #define SERIES_MAX 4096
 
-static const double bounds[] = { 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30 };
+static const double bounds[] = { 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                 0.1,    0.25,    0.5,    1,     2.5,    5,     10,   30 };
 #define BOUNDS (sizeof bounds / sizeof *bounds)
 
 struct svc_histogram {
@@ -78,7 +79,7 @@ static struct family *family_get(struct svc_metrics *metrics, enum svc_metric_ki
             return family;
     }
     family = sw_alloc0(sizeof *family);
-    *family = (struct family){ .name = sw_strdup(name), .help = sw_strdup(help), .kind = kind };
+    *family = (struct family) { .name = sw_strdup(name), .help = sw_strdup(help), .kind = kind };
     LL_APPEND(metrics->families, family);
     return family;
 }

@@ -14,13 +14,20 @@ enum { OWN_OPTIONS = 6 };
 
 static void own_options(struct svc *svc, struct svc_option own[OWN_OPTIONS])
 {
-    own[0] = (struct svc_option){ "state-dir", SVC_STRING, "/var/lib/swarm", &svc->state_dir, 0, 0, "where state is kept" };
-    own[1] = (struct svc_option){ "run-dir", SVC_STRING, "/run/swarm", &svc->run_dir, 0, 0, "where the local sockets are (0700)" };
-    own[2] = (struct svc_option){ "config", SVC_STRING, NULL, &svc->config_file, 0, 0, "file of 'name = value' lines; flags win" };
-    own[3] = (struct svc_option){ "log-level", SVC_STRING, "info", &svc->log_level, 0, 0, "error, warn, info or debug" };
-    own[4] = (struct svc_option){ "metrics-address", SVC_STRING, svc->program->metrics_address, &svc->metrics_address, 0, 0,
-                                  "IP:PORT of /metrics and /healthz; 'off' for none" };
-    own[5] = (struct svc_option){ "ready-fd", SVC_UINT, "0", &svc->ready_fd, 0, 1023, "write a line here when ready (s6)" };
+    own[0] = (struct svc_option) { "state-dir", SVC_STRING, "/var/lib/swarm", &svc->state_dir, 0, 0, "where state is kept" };
+    own[1] =
+        (struct svc_option) { "run-dir", SVC_STRING, "/run/swarm", &svc->run_dir, 0, 0, "where the local sockets are (0700)" };
+    own[2] =
+        (struct svc_option) { "config", SVC_STRING, NULL, &svc->config_file, 0, 0, "file of 'name = value' lines; flags win" };
+    own[3] = (struct svc_option) { "log-level", SVC_STRING, "info", &svc->log_level, 0, 0, "error, warn, info or debug" };
+    own[4] = (struct svc_option) { "metrics-address",
+                                   SVC_STRING,
+                                   svc->program->metrics_address,
+                                   &svc->metrics_address,
+                                   0,
+                                   0,
+                                   "IP:PORT of /metrics and /healthz; 'off' for none" };
+    own[5] = (struct svc_option) { "ready-fd", SVC_UINT, "0", &svc->ready_fd, 0, 1023, "write a line here when ready (s6)" };
 }
 
 static const struct svc_option *find(struct svc *svc, const struct svc_option *own, const char *name, size_t len)
@@ -39,8 +46,9 @@ static const struct svc_option *find(struct svc *svc, const struct svc_option *o
 static int set_number(const struct svc_option *option, uint64_t value, const char *text, struct sw_err *err)
 {
     if ((option->min != 0 || option->max != 0) && (value < option->min || value > option->max))
-        return sw_fail(err, SW_INVALID, "--%s: '%s' is not between %llu and %llu%s", option->name, text, (unsigned long long)option->min,
-                       (unsigned long long)option->max, option->kind == SVC_DURATION_MS ? " ms" : "");
+        return sw_fail(err, SW_INVALID, "--%s: '%s' is not between %llu and %llu%s", option->name, text,
+                       (unsigned long long)option->min, (unsigned long long)option->max,
+                       option->kind == SVC_DURATION_MS ? " ms" : "");
     *(uint64_t *)option->value = value;
     return 0;
 }
@@ -212,7 +220,7 @@ static void free_option(const struct svc_option *option)
         for (size_t i = 0; i < list->count; i++)
             free(list->items[i]);
         free(list->items);
-        *list = (struct svc_list){ 0 };
+        *list = (struct svc_list) { 0 };
     }
 }
 

@@ -38,16 +38,16 @@ struct svc_option {
 /* Each daemon has these without asking: --state-dir /var/lib/swarm, --run-dir /run/swarm, --config FILE, --log-level,
  * --metrics-address (program.metrics_address), --help, --version. */
 struct svc_program {
-    const char *name;    /* "swarm-agent" */
-    const char *summary; /* one line for --help */
+    const char *name;            /* "swarm-agent" */
+    const char *summary;         /* one line for --help */
     const char *metrics_address; /* "127.0.0.1:9380" */
     const struct svc_option *options;
     size_t option_count;
     void *state; /* passed to the hooks */
     /* Set everything up; sockets may be added here. Failure ends the process with exit code 1. READY=1 follows success. */
     int (*start)(struct svc *svc, void *state, struct sw_err *err);
-    void (*stop)(struct svc *svc, void *state);               /* SIGTERM or svc_quit(); may be NULL */
-    void (*scrape)(struct svc *svc, void *state);             /* before each /metrics answer: set gauges; may be NULL */
+    void (*stop)(struct svc *svc, void *state);   /* SIGTERM or svc_quit(); may be NULL */
+    void (*scrape)(struct svc *svc, void *state); /* before each /metrics answer: set gauges; may be NULL */
     bool (*healthy)(struct svc *svc, void *state, char *why, size_t why_size); /* /healthz; NULL = always */
 };
 /* Runs the daemon; returns its exit code: 0 after a clean stop, 1 failure, 125 usage. main() is only this call. */
@@ -81,7 +81,7 @@ struct svc_dirwatch *svc_dirwatch_new(struct svc *svc, const char *dir, svc_time
 
 /* ---- children: no shell, no inherited descriptors beyond 0-2, own process group, killed as a group at the deadline ---- */
 struct svc_child_result {
-    int status;     /* as waitpid() */
+    int status; /* as waitpid() */
     bool timed_out;
     const char *out; /* stdout, at most out_max bytes, NUL-terminated */
     size_t out_len;
@@ -94,8 +94,8 @@ struct svc_child_spec {
     const char *cwd;         /* NULL = / */
     const void *input;       /* written to stdin, may be NULL */
     size_t input_len;
-    size_t out_max;          /* 0 = 64 KiB */
-    uint64_t timeout_ms;     /* 0 = none */
+    size_t out_max;      /* 0 = 64 KiB */
+    uint64_t timeout_ms; /* 0 = none */
     svc_child_fn *done;
     void *arg;
     void (*line)(void *arg, const char *line); /* each line of stdout or stderr as it comes; may be NULL */
@@ -118,7 +118,8 @@ struct svc_metrics;
 struct svc_metrics *svc_metrics(struct svc *svc);
 /* The value's address, for the life of the process; the same (name, labels) gives the same address.
  * labels: "" or `state="running",node="x"` (values already escaped). At most 4096 series; beyond that a shared dummy. */
-double *svc_metric(struct svc_metrics *metrics, enum svc_metric_kind kind, const char *name, const char *labels, const char *help);
+double *svc_metric(struct svc_metrics *metrics, enum svc_metric_kind kind, const char *name, const char *labels,
+                   const char *help);
 /* Histogram of seconds with the fixed buckets 100us .. 30s. */
 struct svc_histogram;
 struct svc_histogram *svc_histogram(struct svc_metrics *metrics, const char *name, const char *help);
@@ -130,7 +131,7 @@ int svc_file_write(const char *path, const void *data, size_t len, unsigned mode
 /* Whole file, at most max bytes; heap, NUL-terminated. SW_NOT_FOUND when absent. */
 int svc_file_read(const char *path, size_t max, char **ret_data, size_t *ret_len, struct sw_err *err);
 int svc_mkdirs(const char *path, unsigned mode, struct sw_err *err); /* mkdir -p */
-int svc_rmtree(const char *path, struct sw_err *err);                 /* rm -rf, one file system, never follows links */
+int svc_rmtree(const char *path, struct sw_err *err);                /* rm -rf, one file system, never follows links */
 
 /* Version words compiled in: "0.1.0", the commit, the build date (of the commit). */
 const char *svc_version(void);

@@ -44,8 +44,11 @@ static void change(struct apply *self, Swarm__ActionKind kind, Swarm__Table tabl
     retire(result, old);
     result->changes = grown(result->changes, result->change_count, sizeof *result->changes);
     const void *alive = object != NULL ? object : old;
-    result->changes[result->change_count++] = (struct apply_change){
-        .kind = kind, .table = table, .id = store_object_id(alive), .object = object,
+    result->changes[result->change_count++] = (struct apply_change) {
+        .kind = kind,
+        .table = table,
+        .id = store_object_id(alive),
+        .object = object,
     };
 }
 
@@ -116,7 +119,8 @@ static void set_spec_versions(const struct apply *self, Swarm__Table table, void
 }
 
 /* Only what comes with this very write is judged: a scheduler that goes back to an older spec waits for its ports instead. */
-static int check_ports(const struct apply *self, const struct store_table *row, const void *object, const void *old, struct sw_err *err)
+static int check_ports(const struct apply *self, const struct store_table *row, const void *object, const void *old,
+                       struct sw_err *err)
 {
     if (row->table != SWARM__TABLE__TABLE_SERVICE)
         return 0;
@@ -329,16 +333,18 @@ static void add_result(struct apply_result *result, int rc, const struct sw_err 
     result->results[result->result_count++] = one;
 }
 
-void apply_batch(struct mirror *mirror, uint64_t index, uint64_t entry_term, const Swarm__StoreBatch *batch, struct apply_result *ret)
+void apply_batch(struct mirror *mirror, uint64_t index, uint64_t entry_term, const Swarm__StoreBatch *batch,
+                 struct apply_result *ret)
 {
     assert(index > mirror_version(mirror));
-    *ret = (struct apply_result){ 0 };
+    *ret = (struct apply_result) { 0 };
     struct apply self = { .mirror = mirror, .index = index, .now_ns = batch->now_ns, .result = ret };
     bool fenced = batch->has_term && batch->term != entry_term;
     for (size_t i = 0; i < batch->n_txns; i++) {
         struct sw_err err = { 0 };
-        int rc = fenced ? sw_fail(&err, SW_FENCED, "written under term %" PRIu64 ", the term is %" PRIu64, batch->term, entry_term)
-                        : do_txn(&self, batch->txns[i], &err);
+        int rc = fenced
+                     ? sw_fail(&err, SW_FENCED, "written under term %" PRIu64 ", the term is %" PRIu64, batch->term, entry_term)
+                     : do_txn(&self, batch->txns[i], &err);
         add_result(ret, rc, &err);
     }
     mirror_set_version(mirror, index);
@@ -353,5 +359,5 @@ void apply_result_deinit(struct apply_result *result)
     free(result->results);
     free(result->retired);
     free(result->changes);
-    *result = (struct apply_result){ 0 };
+    *result = (struct apply_result) { 0 };
 }

@@ -28,7 +28,8 @@ struct apply_result {
 };
 /* entry_term is the term of the log entry: a batch with another term is refused whole (each result SW_FENCED).
  * The result is freed by apply_result_deinit(); it points into the mirror until its next change. */
-void apply_batch(struct mirror *mirror, uint64_t index, uint64_t entry_term, const Swarm__StoreBatch *batch, struct apply_result *ret);
+void apply_batch(struct mirror *mirror, uint64_t index, uint64_t entry_term, const Swarm__StoreBatch *batch,
+                 struct apply_result *ret);
 void apply_result_deinit(struct apply_result *result);
 
 #endif

@@ -312,8 +312,8 @@ static struct mirror_tasks tasks_of(const struct omap *lists, const char *id)
 {
     const struct task_list *list = id != NULL ? omap_get(lists, id) : NULL;
     if (list == NULL)
-        return (struct mirror_tasks){ NULL, 0 };
-    return (struct mirror_tasks){ list->items, list->count };
+        return (struct mirror_tasks) { NULL, 0 };
+    return (struct mirror_tasks) { list->items, list->count };
 }
 
 struct mirror_tasks mirror_tasks_of_service(const struct mirror *mirror, const char *service_id)

@@ -30,7 +30,7 @@ const void *mirror_get(const struct mirror *mirror, Swarm__Table table, const ch
 #define mirror_task(m, id) ((const Swarm__Task *)mirror_get((m), SWARM__TABLE__TABLE_TASK, (id)))
 #define mirror_service(m, id) ((const Swarm__Service *)mirror_get((m), SWARM__TABLE__TABLE_SERVICE, (id)))
 #define mirror_node(m, id) ((const Swarm__Node *)mirror_get((m), SWARM__TABLE__TABLE_NODE, (id)))
-const Swarm__Cluster *mirror_cluster(const struct mirror *mirror); /* the only one, or NULL */
+const Swarm__Cluster *mirror_cluster(const struct mirror *mirror);                             /* the only one, or NULL */
 const void *mirror_by_name(const struct mirror *mirror, Swarm__Table table, const char *name); /* without regard to case; NULL */
 const Swarm__Node *mirror_node_by_key(const struct mirror *mirror, const uint8_t curve_key[32]);
 size_t mirror_count(const struct mirror *mirror, Swarm__Table table);

@@ -20,8 +20,8 @@ struct head {
     char *id;
     Swarm__Meta *meta;
 };
-#define HEAD_FITS(type)                                                                                                     \
-    _Static_assert(offsetof(type, id) == offsetof(struct head, id) && offsetof(type, meta) == offsetof(struct head, meta), \
+#define HEAD_FITS(type)                                                                                                          \
+    _Static_assert(offsetof(type, id) == offsetof(struct head, id) && offsetof(type, meta) == offsetof(struct head, meta),       \
                    "an object starts with id and meta")
 HEAD_FITS(Swarm__Cluster);
 HEAD_FITS(Swarm__Node);
@@ -66,7 +66,8 @@ const char *store_object_name(const void *object)
     return name != NULL ? name : "";
 }
 
-Swarm__StoreAction *store_action_new(Swarm__ActionKind kind, Swarm__Table table, const char *id, uint64_t version, const void *object)
+Swarm__StoreAction *store_action_new(Swarm__ActionKind kind, Swarm__Table table, const char *id, uint64_t version,
+                                     const void *object)
 {
     assert(object == NULL || ((const ProtobufCMessage *)object)->descriptor == store_table_of(table)->type);
     Swarm__StoreAction *action = sw_alloc0(sizeof *action);

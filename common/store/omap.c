@@ -197,5 +197,5 @@ void omap_clear(struct omap *map, void (*drop)(void *value))
         free(node);
         node = right;
     }
-    *map = (struct omap){ 0 };
+    *map = (struct omap) { 0 };
 }

@@ -15,9 +15,9 @@ struct omap {
     size_t count;
 };
 
-void *omap_get(const struct omap *map, const char *key);             /* NULL if there is none */
-void *omap_put(struct omap *map, const char *key, void *value);      /* the value it replaces, or NULL */
-void *omap_del(struct omap *map, const char *key);                   /* the value that was there, or NULL */
+void *omap_get(const struct omap *map, const char *key);        /* NULL if there is none */
+void *omap_put(struct omap *map, const char *key, void *value); /* the value it replaces, or NULL */
+void *omap_del(struct omap *map, const char *key);              /* the value that was there, or NULL */
 /* The value of the first key that is not before `key` (omap_from) or after it (omap_after); NULL at the end. The key
  * found goes into *ret_key unless that is NULL. */
 void *omap_from(const struct omap *map, const char *key, const char **ret_key);

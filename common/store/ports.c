@@ -3,7 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-static int check_conflict(const Swarm__PortConfig *port, const Swarm__Service *other, const Swarm__PortConfig *taken, struct sw_err *err)
+static int check_conflict(const Swarm__PortConfig *port, const Swarm__Service *other, const Swarm__PortConfig *taken,
+                          struct sw_err *err)
 {
     bool host = port->publish_mode == SWARM__PUBLISH_MODE__PUBLISH_HOST;
     bool taken_host = taken->publish_mode == SWARM__PUBLISH_MODE__PUBLISH_HOST;
@@ -13,8 +14,8 @@ static int check_conflict(const Swarm__PortConfig *port, const Swarm__Service *o
                    other->spec->name, other->id, taken_host ? "a host-published" : "an ingress");
 }
 
-static int check_against(const Swarm__EndpointSpec *endpoint, const Swarm__Service *other, Swarm__PortConfig *const *taken, size_t count,
-                         struct sw_err *err)
+static int check_against(const Swarm__EndpointSpec *endpoint, const Swarm__Service *other, Swarm__PortConfig *const *taken,
+                         size_t count, struct sw_err *err)
 {
     for (size_t i = 0; i < endpoint->n_ports; i++) {
         if (endpoint->ports[i]->published_port == 0)
@@ -28,7 +29,8 @@ static int check_against(const Swarm__EndpointSpec *endpoint, const Swarm__Servi
     return 0;
 }
 
-int store_ports_check(const struct mirror *mirror, const char *service_id, const Swarm__EndpointSpec *endpoint, struct sw_err *err)
+int store_ports_check(const struct mirror *mirror, const char *service_id, const Swarm__EndpointSpec *endpoint,
+                      struct sw_err *err)
 {
     if (endpoint == NULL || endpoint->n_ports == 0)
         return 0;

@@ -10,6 +10,7 @@
 #include "common/store/mirror.h"
 
 /* `service_id` is the asking service (NULL = a new one): it does not stand in its own way. endpoint may be NULL. */
-int store_ports_check(const struct mirror *mirror, const char *service_id, const Swarm__EndpointSpec *endpoint, struct sw_err *err);
+int store_ports_check(const struct mirror *mirror, const char *service_id, const Swarm__EndpointSpec *endpoint,
+                      struct sw_err *err);
 
 #endif

@@ -133,7 +133,7 @@ static int open_databases(struct store *store)
 
 static MDB_val text_key(char *text)
 {
-    return (MDB_val){ strlen(text), text };
+    return (MDB_val) { strlen(text), text };
 }
 
 /* Numbers in `meta` are 8 bytes, little-endian. */
@@ -182,7 +182,7 @@ static int load_record(struct store *store, Swarm__Table table, MDB_val key, MDB
     object.table = table;
     if (value.mv_size >= SUM_BYTES) {
         memcpy(&sum, value.mv_data, SUM_BYTES);
-        object.record = (ProtobufCBinaryData){ value.mv_size - SUM_BYTES, (uint8_t *)value.mv_data + SUM_BYTES };
+        object.record = (ProtobufCBinaryData) { value.mv_size - SUM_BYTES, (uint8_t *)value.mv_data + SUM_BYTES };
     }
     if (value.mv_size < SUM_BYTES || sum != record_sum(key.mv_data, key.mv_size, object.record.data, object.record.len))
         (void)sw_fail(err, SW_CORRUPT, "it is damaged (check sum)");
@@ -349,7 +349,7 @@ static int group_make(struct store *store, const struct store_entry *entries, si
     group->results = sw_alloc0(count * sizeof *group->results);
     group->count = count;
     for (size_t i = 0; i < count; i++) {
-        group->entries[i] = (struct store_entry){ .index = entries[i].index, .term = entries[i].term };
+        group->entries[i] = (struct store_entry) { .index = entries[i].index, .term = entries[i].term };
         int rc = apply_entry(store, &entries[i], &group->results[i], err);
         if (rc != 0)
             return rc;
@@ -379,8 +379,8 @@ static int write_failed(const struct store *store, const struct store_group *gro
                    store_strerror(store, rc));
 }
 
-int store_apply_begin(struct store *store, MDB_txn *txn, const struct store_entry *entries, size_t count, struct store_group **ret_group,
-                      struct sw_err *err)
+int store_apply_begin(struct store *store, MDB_txn *txn, const struct store_entry *entries, size_t count,
+                      struct store_group **ret_group, struct sw_err *err)
 {
     SW_AUTO(group_free) struct store_group *group = NULL;
     int failed = group_make(store, entries, count, &group, err);
@@ -413,7 +413,8 @@ static int group_commit(struct store *store, const struct store_group *group)
     return rc;
 }
 
-int store_apply(struct store *store, const struct store_entry *entries, size_t count, store_applied_fn *fn, void *arg, struct sw_err *err)
+int store_apply(struct store *store, const struct store_entry *entries, size_t count, store_applied_fn *fn, void *arg,
+                struct sw_err *err)
 {
     SW_AUTO(group_free) struct store_group *group = NULL;
     int failed = group_make(store, entries, count, &group, err);

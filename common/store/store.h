@@ -2,7 +2,8 @@
  *
  * A batch of committed entries and the applied index go into one LMDB transaction, so a restart replays only the log's tail.
  * The environment also holds the Raft log (services/manager-raft/io/raft_log.h): one synced commit covers both where possible.
- * Threads  one. Errors: a failed write leaves mirror and disk as they were before the batch only if the process ends: callers exit.
+ * Threads  one. Errors: a failed write leaves mirror and disk as they were before the batch only if the process ends: callers
+ * exit.
  */
 #ifndef STORE_H
 #define STORE_H
@@ -19,7 +20,7 @@ void store_close(struct store *store); /* NULL is fine */
 MDB_env *store_env(struct store *store);
 const struct mirror *store_mirror(const struct store *store);
 const char *store_strerror(const struct store *store, int rc); /* what LMDB's code means; says so when the disk is full */
-uint64_t store_applied(const struct store *store); /* index of the last applied entry */
+uint64_t store_applied(const struct store *store);             /* index of the last applied entry */
 
 struct store_entry {
     uint64_t index, term;
@@ -33,11 +34,12 @@ typedef void store_applied_fn(void *arg, const struct store_entry *entry, const 
  * begin writes records and the applied index into txn and changes the mirror; end is called once txn is committed, calls fn for
  * each entry and frees the group. A txn that does not commit leaves the mirror ahead of the disk: end the process. */
 struct store_group;
-int store_apply_begin(struct store *store, MDB_txn *txn, const struct store_entry *entries, size_t count, struct store_group **ret_group,
-                      struct sw_err *err);
+int store_apply_begin(struct store *store, MDB_txn *txn, const struct store_entry *entries, size_t count,
+                      struct store_group **ret_group, struct sw_err *err);
 void store_apply_end(struct store *store, struct store_group *group, store_applied_fn *fn, void *arg);
 /* Apply a group in one synced transaction: begin, commit, end. */
-int store_apply(struct store *store, const struct store_entry *entries, size_t count, store_applied_fn *fn, void *arg, struct sw_err *err);
+int store_apply(struct store *store, const struct store_entry *entries, size_t count, store_applied_fn *fn, void *arg,
+                struct sw_err *err);
 
 /* Feed snapshot: objects of the wanted tables as FeedSnapshot chunks of about 256 KiB. */
 typedef void store_chunk_fn(void *arg, const Swarm__FeedSnapshot *chunk);

@@ -76,8 +76,10 @@ static void test_durations(void **state)
         int64_t ns;
         const char *printed;
     } good[] = {
-        { "300ms", 300000000, "300ms" }, { "1.5h", 5400000000000, "1h30m0s" }, { "2h45m", 9900000000000, "2h45m0s" },
-        { "0", 0, "0s" }, { "-2s", -2000000000, "-2s" }, { "1m1.5s", 61500000000, "1m1.5s" }, { "10us", 10000, "10\xc2\xb5s" },
+        { "300ms", 300000000, "300ms" },       { "1.5h", 5400000000000, "1h30m0s" },
+        { "2h45m", 9900000000000, "2h45m0s" }, { "0", 0, "0s" },
+        { "-2s", -2000000000, "-2s" },         { "1m1.5s", 61500000000, "1m1.5s" },
+        { "10us", 10000, "10\xc2\xb5s" },
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         int64_t ns = -1;
@@ -124,9 +126,9 @@ static void test_human_durations(void **state)
     static const struct {
         int64_t s;
         const char *text;
-    } rows[] = { { 0, "Less than a second" }, { 1, "1 second" }, { 59, "59 seconds" }, { 60, "About a minute" }, { 125, "2 minutes" },
-                 { 3600, "About an hour" }, { 5399, "About an hour" }, { 5400, "2 hours" }, { 3 * 86400, "3 days" },
-                 { 15 * 86400, "2 weeks" } };
+    } rows[] = { { 0, "Less than a second" }, { 1, "1 second" },         { 59, "59 seconds" },      { 60, "About a minute" },
+                 { 125, "2 minutes" },        { 3600, "About an hour" }, { 5399, "About an hour" }, { 5400, "2 hours" },
+                 { 3 * 86400, "3 days" },     { 15 * 86400, "2 weeks" } };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char text[64];
         sw_format_human_duration(rows[i].s * SW_NS_PER_S, text, sizeof text);
@@ -179,10 +181,14 @@ static void test_unpack_refuses_what_is_not_clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrap_adds_context_in_front), cmocka_unit_test(test_wrap_never_overflows),
-        cmocka_unit_test(test_ids_replay_from_their_seed), cmocka_unit_test(test_base36_round_trip),
-        cmocka_unit_test(test_durations), cmocka_unit_test(test_sizes_and_cpus),
-        cmocka_unit_test(test_human_durations), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_wrap_adds_context_in_front),
+        cmocka_unit_test(test_wrap_never_overflows),
+        cmocka_unit_test(test_ids_replay_from_their_seed),
+        cmocka_unit_test(test_base36_round_trip),
+        cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_sizes_and_cpus),
+        cmocka_unit_test(test_human_durations),
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_unpack_refuses_what_is_not_clean),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);

@@ -48,8 +48,13 @@ static int run_probe(struct probe *probe, int argc, const char *const *argv)
         { "wait", SVC_DURATION_MS, "1s", &probe->wait_ms, 10, 60000, "a time" },
         { "item", SVC_LIST, NULL, &probe->list, 0, 0, "a list" },
     };
-    struct svc_program program = { .name = "probe", .summary = "test", .metrics_address = "127.0.0.1:0", .options = options,
-                                   .option_count = 3, .state = probe, .start = probe_start };
+    struct svc_program program = { .name = "probe",
+                                   .summary = "test",
+                                   .metrics_address = "127.0.0.1:0",
+                                   .options = options,
+                                   .option_count = 3,
+                                   .state = probe,
+                                   .start = probe_start };
     char *args[16] = { (char *)(uintptr_t)argv[0] };
     char state_dir[64], run_dir[64];
     (void)snprintf(state_dir, sizeof state_dir, "--state-dir=%s/s", probe->dir);
@@ -100,7 +105,8 @@ static int begin_soon(struct probe *probe, struct sw_err *err)
     (void)err;
     svc_soon(probe->svc, on_soon, probe);
     svc_soon(probe->svc, on_soon, probe);
-    (void)snprintf(probe->out, sizeof probe->out, "%s %llu %zu", probe->name, (unsigned long long)probe->wait_ms, probe->list.count);
+    (void)snprintf(probe->out, sizeof probe->out, "%s %llu %zu", probe->name, (unsigned long long)probe->wait_ms,
+                   probe->list.count);
     return 0;
 }
 
@@ -115,7 +121,9 @@ static void test_soon_is_coalesced_and_options_arrive(void **state)
 
 static void test_bad_options_are_usage_errors(void **state)
 {
-    const char *bad[][2] = { { "--nope", "1" }, { "--wait", "5" }, { "--wait", "1ms" }, { "--log-level", "loud" }, { "word", "" } };
+    const char *bad[][2] = {
+        { "--nope", "1" }, { "--wait", "5" }, { "--wait", "1ms" }, { "--log-level", "loud" }, { "word", "" }
+    };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct probe probe = { .dir = *state, .begin = begin_soon };
         const char *argv[] = { "probe", bad[i][0], bad[i][1] };
@@ -143,14 +151,17 @@ static void on_child(void *arg, const struct svc_child_result *result)
     struct probe *probe = arg;
     probe->child_calls++;
     probe->timed_out = result->timed_out;
-    (void)snprintf(probe->out, sizeof probe->out, "%d:%.40s", WIFEXITED(result->status) ? WEXITSTATUS(result->status) : -1, result->out);
+    (void)snprintf(probe->out, sizeof probe->out, "%d:%.40s", WIFEXITED(result->status) ? WEXITSTATUS(result->status) : -1,
+                   result->out);
     svc_quit(probe->svc, 0);
 }
 
 static int begin_child(struct probe *probe, struct sw_err *err)
 {
     static const char *const argv[] = { "cat", NULL };
-    struct svc_child_spec spec = { .argv = argv, .input = "hello", .input_len = 5, .done = on_child, .arg = probe, .timeout_ms = 10000 };
+    struct svc_child_spec spec = {
+        .argv = argv, .input = "hello", .input_len = 5, .done = on_child, .arg = probe, .timeout_ms = 10000
+    };
     return svc_child_run(probe->svc, &spec, NULL, err);
 }
 
@@ -252,10 +263,13 @@ static unsigned listening_port(void)
 
 static void ask(unsigned port, const char *request, size_t len, int out)
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_port = htons((uint16_t)port),
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     char answer[4096];
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) == 0 && send(fd, request, len, MSG_NOSIGNAL) == (ssize_t)len) {
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) == 0 &&
+        send(fd, request, len, MSG_NOSIGNAL) == (ssize_t)len) {
         ssize_t count = recv(fd, answer, sizeof answer, MSG_WAITALL);
         size_t line = count > 0 ? strcspn(answer, "\r") : 0;
         answer[line] = '\n';
@@ -268,8 +282,12 @@ static void ask_all(unsigned port, int out)
 {
     static char endless[8200];
     (void)memset(endless, 'x', sizeof endless);
-    const char *requests[] = { "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", "GET /healthz?v=1 HTTP/1.0\r\n\r\n", "GET /x HTTP/1.1\r\n\r\n",
-                               "POST /metrics HTTP/1.1\r\n\r\n", "nonsense\r\n\r\n", "\r\n\r\n" };
+    const char *requests[] = { "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n",
+                               "GET /healthz?v=1 HTTP/1.0\r\n\r\n",
+                               "GET /x HTTP/1.1\r\n\r\n",
+                               "POST /metrics HTTP/1.1\r\n\r\n",
+                               "nonsense\r\n\r\n",
+                               "\r\n\r\n" };
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
         ask(port, requests[i], strlen(requests[i]), out);
     ask(port, endless, sizeof endless, out);
@@ -339,10 +357,16 @@ static int drop_dir(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_DIR(test_timers_and_quit), WITH_DIR(test_soon_is_coalesced_and_options_arrive), WITH_DIR(test_bad_options_are_usage_errors),
-        WITH_DIR(test_config_file_lies_below_flags), WITH_DIR(test_child_gets_input_and_answers),
-        WITH_DIR(test_child_is_killed_at_its_deadline), WITH_DIR(test_missing_program_is_a_failure_at_once), WITH_DIR(test_files),
-        cmocka_unit_test(test_metrics_text), WITH_DIR(test_http_answers_two_pages_and_refuses_the_rest),
+        WITH_DIR(test_timers_and_quit),
+        WITH_DIR(test_soon_is_coalesced_and_options_arrive),
+        WITH_DIR(test_bad_options_are_usage_errors),
+        WITH_DIR(test_config_file_lies_below_flags),
+        WITH_DIR(test_child_gets_input_and_answers),
+        WITH_DIR(test_child_is_killed_at_its_deadline),
+        WITH_DIR(test_missing_program_is_a_failure_at_once),
+        WITH_DIR(test_files),
+        cmocka_unit_test(test_metrics_text),
+        WITH_DIR(test_http_answers_two_pages_and_refuses_the_rest),
     };
     return cmocka_run_group_tests_name("service", tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@ struct fixture {
 static int setup(void **state)
 {
     static struct fixture fixture;
-    fixture = (struct fixture){ .mirror = mirror_new(), .batch = store_batch_new(1000) };
+    fixture = (struct fixture) { .mirror = mirror_new(), .batch = store_batch_new(1000) };
     *state = &fixture;
     return 0;
 }

@@ -96,9 +96,9 @@ static void a_bad_record_changes_nothing(void **state)
     Swarm__FeedChange change = SWARM__FEED_CHANGE__INIT;
     change.kind = A_UPDATE;
     change.table = T_TASK;
-    change.id = (char[]){ "x" };
+    change.id = (char[]) { "x" };
     change.has_record = true;
-    change.record = (ProtobufCBinaryData){ sizeof junk, junk };
+    change.record = (ProtobufCBinaryData) { sizeof junk, junk };
     struct sw_err err;
     assert_int_equal(mirror_change(mirror, &change, &err), -SW_CORRUPT);
     change.table = (Swarm__Table)99;

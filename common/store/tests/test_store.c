@@ -128,7 +128,7 @@ static void follow(void *arg, const struct store_entry *entry, const struct appl
         if (change->object != NULL) {
             sw_pb_pack(change->object, &buf);
             news.has_record = true;
-            news.record = (ProtobufCBinaryData){ buf.len, (uint8_t *)buf.data };
+            news.record = (ProtobufCBinaryData) { buf.len, (uint8_t *)buf.data };
         }
         assert_int_equal(mirror_change(mirror, &news, NULL), 0);
     }
@@ -167,7 +167,7 @@ static void random_group(struct sw_rng *rng, struct store *store, struct mirror 
     for (size_t i = 0; i < count; i++) {
         Swarm__StoreBatch *batch = random_batch(rng);
         sw_pb_pack(batch, &data[i]);
-        entries[i] = (struct store_entry){ .index = ++index, .term = 1, .data = data[i].data, .len = data[i].len };
+        entries[i] = (struct store_entry) { .index = ++index, .term = 1, .data = data[i].data, .len = data[i].len };
         struct apply_result result;
         apply_batch(bare, index, 1, batch, &result);
         apply_result_deinit(&result);

@@ -44,7 +44,8 @@ static void add_managers(const struct control *control, Swarm__ClusterGetReply *
     const Swarm__Table table = SWARM__TABLE__TABLE_NODE;
     size_t room = mirror_count(control->mirror, table);
     reply->manager_addresses = sw_scratch_alloc(control->scratch, room * sizeof *reply->manager_addresses);
-    for (const Swarm__Node *node = mirror_first(control->mirror, table); node != NULL; node = mirror_next(control->mirror, table, node)) {
+    for (const Swarm__Node *node = mirror_first(control->mirror, table); node != NULL;
+         node = mirror_next(control->mirror, table, node)) {
         if (node->role != SWARM__NODE_ROLE__NODE_MANAGER)
             continue;
         reply->managers++;
@@ -89,7 +90,7 @@ int control_cluster_update(const struct control *control, const void *body, stru
     Swarm__Cluster *cluster = control_copy(control, old);
     cluster->spec = request->spec;
     control_write(control, ret, CONTROL_DONE_EMPTY, cluster->id);
-    store_txn_add(ret->batch->txns[0], store_action_new(SWARM__ACTION_KIND__ACTION_UPDATE, SWARM__TABLE__TABLE_CLUSTER, cluster->id,
-                                                        request->version, cluster));
+    store_txn_add(ret->batch->txns[0], store_action_new(SWARM__ACTION_KIND__ACTION_UPDATE, SWARM__TABLE__TABLE_CLUSTER,
+                                                        cluster->id, request->version, cluster));
     return 0;
 }

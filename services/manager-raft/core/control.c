@@ -47,7 +47,7 @@ int control_request(const struct control *control, const void *body, struct cont
 void control_answer_deinit(struct control_answer *answer)
 {
     sw_pb_free(answer->batch);
-    *answer = (struct control_answer){ 0 };
+    *answer = (struct control_answer) { 0 };
 }
 
 void *control_message(const struct control *control, const ProtobufCMessageDescriptor *type)

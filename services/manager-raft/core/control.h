@@ -18,10 +18,10 @@
 
 #define CONTROL_SERVICES_MAX 10000u
 #define CONTROL_REPLICAS_MAX 100000u
-#define CONTROL_SPEC_BYTES_MAX (256u << 10) /* an encoded service spec: the object holds two, with its tasks each one more */
-#define CONTROL_TASKS_BYTES_MAX (256u << 20)  /* replicas times that: each task has a copy, in memory on every manager */
-#define CONTROL_LIST_MAX 512u               /* entries of any list in a spec */
-#define CONTROL_TEXT_MAX 4096u              /* bytes of a name, path, label... (CONTROL_ENV_MAX for a variable or an argument) */
+#define CONTROL_SPEC_BYTES_MAX (256u << 10)  /* an encoded service spec: the object holds two, with its tasks each one more */
+#define CONTROL_TASKS_BYTES_MAX (256u << 20) /* replicas times that: each task has a copy, in memory on every manager */
+#define CONTROL_LIST_MAX 512u                /* entries of any list in a spec */
+#define CONTROL_TEXT_MAX 4096u               /* bytes of a name, path, label... (CONTROL_ENV_MAX for a variable or an argument) */
 #define CONTROL_ENV_MAX 65536u
 #define CONTROL_FILTERS_MAX 64u
 
@@ -36,7 +36,13 @@ struct control {
     const char *server_version;
 };
 
-enum control_done_kind { CONTROL_DONE_EMPTY, CONTROL_DONE_CREATED, CONTROL_DONE_UPDATED, CONTROL_DONE_REMOVED, CONTROL_DONE_NODE };
+enum control_done_kind {
+    CONTROL_DONE_EMPTY,
+    CONTROL_DONE_CREATED,
+    CONTROL_DONE_UPDATED,
+    CONTROL_DONE_REMOVED,
+    CONTROL_DONE_NODE
+};
 struct control_done {
     enum control_done_kind kind;
     char id[64];
@@ -68,8 +74,8 @@ int control_task_list(const struct control *control, const void *body, struct co
 int control_task_get(const struct control *control, const void *body, struct control_answer *ret, struct sw_err *err);
 
 /* Shared by the handlers. */
-void *control_message(const struct control *control, const ProtobufCMessageDescriptor *type);       /* a zeroed message in scratch */
-void *control_copy(const struct control *control, const void *message);                             /* a shallow copy in scratch */
+void *control_message(const struct control *control, const ProtobufCMessageDescriptor *type); /* a zeroed message in scratch */
+void *control_copy(const struct control *control, const void *message);                       /* a shallow copy in scratch */
 /* Begin the answer of a write: a batch with one empty transaction. */
 void control_write(const struct control *control, struct control_answer *ret, enum control_done_kind kind, const char *id);
 /* A task without its spec (but for the image) and labels: they are the bulk of it, and lists and progress need neither. */

@@ -10,7 +10,19 @@
 
 /* ---- the table of keys: what each means, where it is allowed, which words it takes ---- */
 
-enum key { KEY_ID, KEY_NAME, KEY_LABEL, KEY_NODE_LABEL, KEY_ROLE, KEY_MEMBERSHIP, KEY_MODE, KEY_RUNTIME, KEY_SERVICE, KEY_NODE, KEY_STATE };
+enum key {
+    KEY_ID,
+    KEY_NAME,
+    KEY_LABEL,
+    KEY_NODE_LABEL,
+    KEY_ROLE,
+    KEY_MEMBERSHIP,
+    KEY_MODE,
+    KEY_RUNTIME,
+    KEY_SERVICE,
+    KEY_NODE,
+    KEY_STATE
+};
 
 #define NODES (1u << FILTERS_NODES)
 #define SERVICES (1u << FILTERS_SERVICES)
@@ -135,7 +147,8 @@ static bool node_value(const void *context, enum key key, const char *value)
     case KEY_NAME:
         return starts(store_object_name(node), value);
     case KEY_LABEL:
-        return node->description != NULL && label_matches(node->description->engine_labels, node->description->n_engine_labels, value);
+        return node->description != NULL &&
+               label_matches(node->description->engine_labels, node->description->n_engine_labels, value);
     case KEY_NODE_LABEL:
         return label_matches(node->spec->labels, node->spec->n_labels, value);
     case KEY_ROLE:

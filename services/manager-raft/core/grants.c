@@ -44,9 +44,8 @@ int grants_check(enum grants_client client, const Swarm__StoreBatch *batch, uint
             if (granted(client, txn->actions[k]))
                 continue;
             const struct store_table *row = store_table_of(txn->actions[k]->table);
-            return sw_fail(err, SW_DENIED, "action %d on table %s is not the %s's",
-                           (int)txn->actions[k]->kind, row != NULL ? row->word : "?",
-                           client == GRANTS_SCHEDULER ? "scheduler" : "dispatcher");
+            return sw_fail(err, SW_DENIED, "action %d on table %s is not the %s's", (int)txn->actions[k]->kind,
+                           row != NULL ? row->word : "?", client == GRANTS_SCHEDULER ? "scheduler" : "dispatcher");
         }
     }
     return 0;

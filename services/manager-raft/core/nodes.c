@@ -16,8 +16,8 @@ static Swarm__ManagerStatus *manager_status(const struct control *control, const
     Swarm__ManagerStatus *status = control_message(control, &swarm__manager_status__descriptor);
     status->node_id = node->id;
     status->leader = control->leader_id != NULL && strcmp(control->leader_id, node->id) == 0;
-    status->reachable = strcmp(control->self_id, node->id) == 0 ||
-                        (node->status != NULL && node->status->state == SWARM__NODE_STATE__NODE_READY);
+    status->reachable =
+        strcmp(control->self_id, node->id) == 0 || (node->status != NULL && node->status->state == SWARM__NODE_STATE__NODE_READY);
     status->addr = node->manager->raft;
     return status;
 }
@@ -111,7 +111,8 @@ int control_node_update(const struct control *control, const void *body, struct 
     Swarm__Node *node = control_copy(control, old);
     node->spec = request->spec;
     control_write(control, ret, CONTROL_DONE_NODE, node->id);
-    store_txn_add(ret->batch->txns[0], store_action_new(SWARM__ACTION_KIND__ACTION_UPDATE, TABLE, node->id, request->version, node));
+    store_txn_add(ret->batch->txns[0],
+                  store_action_new(SWARM__ACTION_KIND__ACTION_UPDATE, TABLE, node->id, request->version, node));
     return 0;
 }
 

@@ -105,7 +105,8 @@ int control_service_create(const struct control *control, const void *body, stru
 
 /* ---- update ---- */
 
-static int check_update(const struct control *control, const Swarm__Service *service, const Swarm__ServiceSpec *spec, struct sw_err *err)
+static int check_update(const struct control *control, const Swarm__Service *service, const Swarm__ServiceSpec *spec,
+                        struct sw_err *err)
 {
     int rc = validate_spec(spec, err);
     if (rc == 0)
@@ -189,8 +190,8 @@ int control_service_remove(const struct control *control, const void *body, stru
 
 static Swarm__UpdateConfig *update_defaults(const struct control *control, Swarm__UpdateConfig *update)
 {
-    Swarm__UpdateConfig *full = update != NULL ? control_copy(control, update)
-                                               : control_message(control, &swarm__update_config__descriptor);
+    Swarm__UpdateConfig *full =
+        update != NULL ? control_copy(control, update) : control_message(control, &swarm__update_config__descriptor);
     full->has_parallelism = full->has_failure_action = full->has_max_failure_ppm = full->has_order = full->has_delay_ns = true;
     if (!full->has_monitor_ns)
         full->monitor_ns = INT64_C(5000000000);
@@ -200,8 +201,8 @@ static Swarm__UpdateConfig *update_defaults(const struct control *control, Swarm
 
 static Swarm__RestartPolicy *restart_defaults(const struct control *control, Swarm__RestartPolicy *restart)
 {
-    Swarm__RestartPolicy *full = restart != NULL ? control_copy(control, restart)
-                                                 : control_message(control, &swarm__restart_policy__descriptor);
+    Swarm__RestartPolicy *full =
+        restart != NULL ? control_copy(control, restart) : control_message(control, &swarm__restart_policy__descriptor);
     full->has_condition = full->has_max_attempts = full->has_window_ns = true;
     if (!full->has_delay_ns)
         full->delay_ns = INT64_C(5000000000);

@@ -36,7 +36,8 @@ static void add_nodes(struct listing *self)
 {
     const struct mirror *mirror = self->control->mirror;
     Swarm__TaskListReply *reply = self->reply;
-    reply->nodes = sw_scratch_alloc(self->control->scratch, mirror_count(mirror, SWARM__TABLE__TABLE_NODE) * sizeof *reply->nodes);
+    reply->nodes =
+        sw_scratch_alloc(self->control->scratch, mirror_count(mirror, SWARM__TABLE__TABLE_NODE) * sizeof *reply->nodes);
     const Swarm__Table table = SWARM__TABLE__TABLE_NODE;
     for (const Swarm__Node *stored = mirror_first(mirror, table); stored != NULL; stored = mirror_next(mirror, table, stored)) {
         Swarm__Node *node = control_message(self->control, &swarm__node__descriptor);

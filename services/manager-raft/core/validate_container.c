@@ -93,9 +93,9 @@ static int check_template(const char *field, const char *text, struct sw_err *er
     if (text == NULL || strstr(text, "{{") == NULL)
         return 0;
     const struct template_options options = { .maps = maps };
-    json_t *data = json_pack("{s:{s:s,s:s,s:{}},s:{s:s,s:s,s:{s:s,s:s}},s:{s:s,s:s,s:s}}", "Service", "ID", "id", "Name", "name", "Labels",
-                             "Node", "ID", "id", "Hostname", "host", "Platform", "Architecture", "amd64", "OS", "linux", "Task", "ID", "id",
-                             "Name", "name.1.id", "Slot", "1");
+    json_t *data = json_pack("{s:{s:s,s:s,s:{}},s:{s:s,s:s,s:{s:s,s:s}},s:{s:s,s:s,s:s}}", "Service", "ID", "id", "Name", "name",
+                             "Labels", "Node", "ID", "id", "Hostname", "host", "Platform", "Architecture", "amd64", "OS", "linux",
+                             "Task", "ID", "id", "Name", "name.1.id", "Slot", "1");
     SW_AUTO(sw_free) char *ignored = NULL;
     int rc = template_expand(text, &options, data, &ignored, err);
     json_decref(data);
@@ -118,7 +118,8 @@ static int check_mount_source(const Swarm__Mount *mount, struct sw_err *err)
         return 0;
     case SWARM__MOUNT_TYPE__MOUNT_VOLUME:
         if (named && mount->source[0] == '/')
-            return sw_fail(err, SW_INVALID, "invalid mount config for type \"volume\": source '%.200s' is a path; a volume has a name",
+            return sw_fail(err, SW_INVALID,
+                           "invalid mount config for type \"volume\": source '%.200s' is a path; a volume has a name",
                            mount->source);
         return 0;
     case SWARM__MOUNT_TYPE__MOUNT_TMPFS:
@@ -149,7 +150,8 @@ static int check_mount(const Swarm__Mount *mount, struct sw_err *err)
     if (mount->target[0] == '\0')
         return sw_fail(err, SW_INVALID, "invalid mount config: field Target must not be empty");
     if (mount->target[0] != '/' && strncmp(mount->target, "{{", 2) != 0)
-        return sw_fail(err, SW_INVALID, "invalid mount config: invalid mount path: '%.200s' mount path must be absolute", mount->target);
+        return sw_fail(err, SW_INVALID, "invalid mount config: invalid mount path: '%.200s' mount path must be absolute",
+                       mount->target);
     if (strcmp(mount->target, "/") == 0)
         return sw_fail(err, SW_INVALID, "invalid mount config: invalid specification: destination can't be '/'");
     if (mount->bind_propagation != NULL && mount->bind_propagation[0] != '\0' && !propagation_valid(mount->bind_propagation))
@@ -265,8 +267,8 @@ static int check_file_refs(const char *word, Swarm__SecretRef *const *refs, size
             return sw_fail(err, SW_INVALID, "malformed file %s reference, no target file provided", word);
         for (size_t k = 0; k < i; k++)
             if (strcmp(refs[k]->file->name, ref->file->name) == 0)
-                return sw_fail(err, SW_INVALID, "%s references '%s' and '%s' have a conflicting target: '%s'", word, refs[k]->name,
-                               ref->name, ref->file->name);
+                return sw_fail(err, SW_INVALID, "%s references '%s' and '%s' have a conflicting target: '%s'", word,
+                               refs[k]->name, ref->name, ref->file->name);
         rc = validate_text(word, ref->file->name, CONTROL_TEXT_MAX, err);
     }
     return rc;

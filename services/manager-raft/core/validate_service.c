@@ -74,7 +74,8 @@ static int check_mode(const Swarm__ServiceSpec *spec, struct sw_err *err)
     case SWARM__SERVICE_MODE_KIND__MODE_REPLICATED:
         return 0;
     case SWARM__SERVICE_MODE_KIND__MODE_GLOBAL:
-        return mode->has_replicas ? sw_fail(err, SW_INVALID, "replicas can only be used with replicated or replicated-job mode") : 0;
+        return mode->has_replicas ? sw_fail(err, SW_INVALID, "replicas can only be used with replicated or replicated-job mode")
+                                  : 0;
     case SWARM__SERVICE_MODE_KIND__MODE_REPLICATED_JOB:
     case SWARM__SERVICE_MODE_KIND__MODE_GLOBAL_JOB:
         return spec->update != NULL ? sw_fail(err, SW_INVALID, "Jobs may not have an update config") : 0;
@@ -106,11 +107,13 @@ static int check_amounts(const char *word, const Swarm__Resources *resources, st
     if (resources->nano_cpus < 0)
         return sw_fail(err, SW_INVALID, "invalid cpu value (%s): must not be negative", word);
     if (resources->nano_cpus != 0 && resources->nano_cpus < NANO_CPUS_MIN)
-        return sw_fail(err, SW_INVALID, "invalid cpu value 0.%09" PRId64 " (%s): Must be at least 0.001", resources->nano_cpus, word);
+        return sw_fail(err, SW_INVALID, "invalid cpu value 0.%09" PRId64 " (%s): Must be at least 0.001", resources->nano_cpus,
+                       word);
     if (resources->nano_cpus > NANO_CPUS_MAX)
         return sw_fail(err, SW_INVALID, "invalid cpu value (%s): Must be at most 1000000", word);
     if (resources->memory_bytes != 0 && resources->memory_bytes < MEMORY_MIN)
-        return sw_fail(err, SW_INVALID, "invalid memory value %" PRId64 " (%s): Must be at least 4MiB", resources->memory_bytes, word);
+        return sw_fail(err, SW_INVALID, "invalid memory value %" PRId64 " (%s): Must be at least 4MiB", resources->memory_bytes,
+                       word);
     int rc = validate_count("generic resources", resources->n_generic, err);
     for (size_t i = 0; rc == 0 && i < resources->n_generic; i++) {
         const Swarm__GenericResource *generic = resources->generic[i];
@@ -157,7 +160,8 @@ static int check_placement(const Swarm__Placement *placement, struct sw_err *err
     for (size_t i = 0; rc == 0 && i < placement->n_preferences; i++) {
         const char *preference = placement->preferences[i];
         if (strncmp(preference, "node.labels.", 12) != 0 && strncmp(preference, "engine.labels.", 14) != 0)
-            return sw_fail(err, SW_INVALID, "placement preference '%.64s': only node.labels.NAME and engine.labels.NAME can be spread over",
+            return sw_fail(err, SW_INVALID,
+                           "placement preference '%.64s': only node.labels.NAME and engine.labels.NAME can be spread over",
                            preference);
         rc = validate_text("placement preference", preference, CONTROL_TEXT_MAX, err);
     }
@@ -237,7 +241,8 @@ int validate_spec(const Swarm__ServiceSpec *spec, struct sw_err *err)
 
 /* ---- against the cluster ---- */
 
-static int check_refs(const struct mirror *mirror, Swarm__Table table, Swarm__SecretRef *const *refs, size_t count, struct sw_err *err)
+static int check_refs(const struct mirror *mirror, Swarm__Table table, Swarm__SecretRef *const *refs, size_t count,
+                      struct sw_err *err)
 {
     const char *word = store_table_of(table)->word;
     SW_AUTO_BUF missing = { 0 };
@@ -266,7 +271,8 @@ int validate_references(const struct mirror *mirror, const Swarm__ServiceSpec *s
         if (network == NULL)
             return sw_fail(err, SW_NOT_FOUND, "network %.64s not found", target);
         if (network->spec->ingress)
-            return sw_fail(err, SW_INVALID, "Service cannot be explicitly attached to the ingress network \"%s\"", network->spec->name);
+            return sw_fail(err, SW_INVALID, "Service cannot be explicitly attached to the ingress network \"%s\"",
+                           network->spec->name);
     }
     return rc;
 }

@@ -44,7 +44,8 @@ static bool shown(const Swarm__Task *task)
            (task->desired_state == SWARM__TASK_STATE__TASK_COMPLETE && task->status->state <= SWARM__TASK_STATE__TASK_COMPLETE);
 }
 
-static void add_tasks(const struct control *control, Swarm__ServiceWatchEvent *event, const char *service_id, const Swarm__Service *service)
+static void add_tasks(const struct control *control, Swarm__ServiceWatchEvent *event, const char *service_id,
+                      const Swarm__Service *service)
 {
     struct mirror_tasks tasks = mirror_tasks_of_service(control->mirror, service_id);
     event->tasks = sw_scratch_alloc(control->scratch, tasks.count * sizeof *event->tasks);
@@ -60,7 +61,8 @@ static void add_tasks(const struct control *control, Swarm__ServiceWatchEvent *e
 
 /* Nodes on which a global service is to have a task: there and not drained, and the constraints hold. A paused node keeps what
  * it has and gets nothing new. */
-static bool eligible(const struct control *control, const struct constraints *constraints, const char *service_id, const Swarm__Node *node)
+static bool eligible(const struct control *control, const struct constraints *constraints, const char *service_id,
+                     const Swarm__Node *node)
 {
     if (node->status == NULL || node->status->state != SWARM__NODE_STATE__NODE_READY || !constraints_match(constraints, node))
         return false;
@@ -84,7 +86,8 @@ static void add_nodes(const struct control *control, Swarm__ServiceWatchEvent *e
     if (placement != NULL) /* it parsed when it was stored */
         (void)constraints_parse(placement->constraints, placement->n_constraints, &constraints, NULL);
     event->down_nodes = sw_scratch_alloc(control->scratch, mirror_count(control->mirror, table) * sizeof *event->down_nodes);
-    for (const Swarm__Node *node = mirror_first(control->mirror, table); node != NULL; node = mirror_next(control->mirror, table, node)) {
+    for (const Swarm__Node *node = mirror_first(control->mirror, table); node != NULL;
+         node = mirror_next(control->mirror, table, node)) {
         if (!counts_node_up(control->mirror, node->id))
             event->down_nodes[event->n_down_nodes++] = node->id;
         event->eligible_nodes += eligible(control, &constraints, service->id, node);

@@ -64,8 +64,7 @@ static int check_free(const char *field, const char *address, unsigned port, str
     SW_AUTO(sw_close) int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int on = 1;
     bool bound = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-                 bind(fd, info->ai_addr, info->ai_addrlen) == 0 &&
-                 listen(fd, 1) == 0;
+                 bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, 1) == 0;
     int saved = errno;
     freeaddrinfo(info);
     return bound ? 0 : sw_fail(err, SW_PRECONDITION, "%s: cannot listen on %s: %s", field, address, strerror(saved));
@@ -216,7 +215,8 @@ static int check(const struct bootstrap *bootstrap, const Swarm__BootstrapReques
         return sw_fail(err, SW_UNAVAILABLE, "a cluster is being made already");
     int rc = identity_node_load(svc_state_dir(bootstrap->svc), &identity, err);
     if (rc != -SW_NOT_FOUND)
-        return sw_fail(err, SW_PRECONDITION, "this node is already part of a swarm. Use \"swarm-cli leave\" to leave this swarm first");
+        return sw_fail(err, SW_PRECONDITION,
+                       "this node is already part of a swarm. Use \"swarm-cli leave\" to leave this swarm first");
     return request->cluster != NULL ? cluster_spec_check(request->cluster, err) : 0;
 }
 
@@ -259,7 +259,7 @@ int bootstrap_open(struct svc *svc, struct bus *bus, const struct manager_option
         { &swarm__bootstrap_request__descriptor, BUS_LOCAL, 64u << 10, on_request },
     };
     SW_AUTO(bootstrap_close) struct bootstrap *bootstrap = sw_alloc0(sizeof *bootstrap);
-    *bootstrap = (struct bootstrap){ .svc = svc, .bus = bus, .options = options, .done = done, .arg = arg };
+    *bootstrap = (struct bootstrap) { .svc = svc, .bus = bus, .options = options, .done = done, .arg = arg };
     bootstrap->timeout = svc_timer_new(svc, on_timeout, bootstrap);
     SW_AUTO(sw_free) char *endpoint = sw_strf("ipc://%s/bootstrap.sock", svc_run_dir(svc));
     const char *endpoints[] = { endpoint, NULL };

@@ -29,7 +29,7 @@ struct control_api {
 
 static struct control control_of(struct control_api *api)
 {
-    return (struct control){
+    return (struct control) {
         .mirror = api->spec.mirror,
         .scratch = &api->scratch,
         .rng = &api->rng,
@@ -46,8 +46,9 @@ static int check_leader(const struct control_api *api, struct sw_err *err)
 {
     if (raftd_leader(api->spec.raftd))
         return 0;
-    return sw_fail(err, SW_UNAVAILABLE, "The swarm does not have a leader. It's possible that too few managers are online. "
-                                        "Make sure more than half of the managers are online.");
+    return sw_fail(err, SW_UNAVAILABLE,
+                   "The swarm does not have a leader. It's possible that too few managers are online. "
+                   "Make sure more than half of the managers are online.");
 }
 
 /* ---- writes ---- */
@@ -290,14 +291,16 @@ int control_api_open(const struct control_api_spec *spec, struct control_api **r
     SW_AUTO(control_api_close) struct control_api *api = sw_alloc0(sizeof *api);
     api->spec = *spec;
     api->tcp = spec->listen != NULL && spec->listen[0] != '\0';
-    api->admission = (struct ca_admission){ .mirror = spec->mirror, .joiners = true };
-    api->join = (struct join){ .ca = spec->ca, .mirror = spec->mirror, .propose = propose_join, .propose_arg = spec->raftd };
+    api->admission = (struct ca_admission) { .mirror = spec->mirror, .joiners = true };
+    api->join = (struct join) { .ca = spec->ca, .mirror = spec->mirror, .propose = propose_join, .propose_arg = spec->raftd };
     sw_rng_seed(&api->rng, svc_random_u64());
     struct svc_metrics *metrics = svc_metrics(spec->svc);
-    api->requests = svc_metric(metrics, SVC_COUNTER, "swarm_manager_raft_control_requests_total", "", "Requests of the control API.");
+    api->requests =
+        svc_metric(metrics, SVC_COUNTER, "swarm_manager_raft_control_requests_total", "", "Requests of the control API.");
     api->refused = svc_metric(metrics, SVC_COUNTER, "swarm_manager_raft_control_refused_total", "",
                               "Requests that were refused with a reason.");
-    api->write_seconds = svc_histogram(metrics, "swarm_manager_raft_control_write_seconds", "From a change's proposal to its answer.");
+    api->write_seconds =
+        svc_histogram(metrics, "swarm_manager_raft_control_write_seconds", "From a change's proposal to its answer.");
     int rc = open_server(api, err);
     if (rc != 0)
         return sw_wrap(err, "open the control API");

@@ -86,7 +86,7 @@ static ProtobufCBinaryData cluster_record(const Swarm__Cluster *stored)
     struct sw_buf buf = { 0 };
     sw_pb_pack(&cluster, &buf);
     size_t len = buf.len;
-    return (ProtobufCBinaryData){ .len = len, .data = (uint8_t *)sw_buf_take(&buf) };
+    return (ProtobufCBinaryData) { .len = len, .data = (uint8_t *)sw_buf_take(&buf) };
 }
 
 static ProtobufCBinaryData record_of(Swarm__Table table, const void *object)
@@ -96,7 +96,7 @@ static ProtobufCBinaryData record_of(Swarm__Table table, const void *object)
     struct sw_buf buf = { 0 };
     sw_pb_pack(object, &buf);
     size_t len = buf.len;
-    return (ProtobufCBinaryData){ .len = len, .data = (uint8_t *)sw_buf_take(&buf) };
+    return (ProtobufCBinaryData) { .len = len, .data = (uint8_t *)sw_buf_take(&buf) };
 }
 
 /* ---- changes ---- */
@@ -235,7 +235,7 @@ static int on_subscribe(void *self, const struct bus_sender *sender, const void 
         return sw_fail(err, SW_LIMIT, "the feed has %u subscribers already", FEED_SUBSCRIBERS_MAX);
     if (side->client == GRANTS_DISPATCHER) /* a new one knows nothing of what the one before it was asked */
         side->feed->spec.dispatcher_gone(side->feed->spec.arg);
-    *snapshot.subscriber = (struct subscriber){ .used = true, .sender = *sender, .tables = tables };
+    *snapshot.subscriber = (struct subscriber) { .used = true, .sender = *sender, .tables = tables };
     Swarm__Table wanted[STORE_TABLES];
     size_t count = 0;
     for (int t = 0; t < STORE_TABLES; t++)
@@ -332,7 +332,8 @@ static int open_side(struct feed *feed, enum grants_client client, const char *n
     const struct bus_server_spec spec = {
         .endpoints = endpoints,
         .specs = scheduler ? scheduler_specs : dispatcher_specs,
-        .spec_count = scheduler ? sizeof scheduler_specs / sizeof *scheduler_specs : sizeof dispatcher_specs / sizeof *dispatcher_specs,
+        .spec_count =
+            scheduler ? sizeof scheduler_specs / sizeof *scheduler_specs : sizeof dispatcher_specs / sizeof *dispatcher_specs,
         .self = side,
     };
     return bus_server_open(feed->spec.bus, &spec, &side->server, err);

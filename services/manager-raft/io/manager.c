@@ -195,8 +195,8 @@ int manager_open(struct svc *svc, struct bus *bus, const struct manager_options 
     manager->bus = bus;
     manager->options = options;
     manager->node_id = sw_strdup(identity->node_id);
-    manager->applied_total =
-        svc_metric(svc_metrics(svc), SVC_COUNTER, "swarm_manager_raft_applied_entries_total", "", "Log entries applied to the store.");
+    manager->applied_total = svc_metric(svc_metrics(svc), SVC_COUNTER, "swarm_manager_raft_applied_entries_total", "",
+                                        "Log entries applied to the store.");
     manager->patience = svc_timer_new(svc, serve_clients, manager);
     int rc = open_all(manager, identity, err);
     if (rc != 0)
@@ -234,10 +234,10 @@ static void set(struct manager *manager, const char *name, const char *labels, d
 static void scrape_tasks(struct manager *manager, const struct mirror *mirror)
 {
     static const Swarm__TaskState states[] = {
-        SWARM__TASK_STATE__TASK_NEW,      SWARM__TASK_STATE__TASK_PENDING,  SWARM__TASK_STATE__TASK_ASSIGNED,
+        SWARM__TASK_STATE__TASK_NEW,      SWARM__TASK_STATE__TASK_PENDING,   SWARM__TASK_STATE__TASK_ASSIGNED,
         SWARM__TASK_STATE__TASK_ACCEPTED, SWARM__TASK_STATE__TASK_PREPARING, SWARM__TASK_STATE__TASK_READY,
-        SWARM__TASK_STATE__TASK_STARTING, SWARM__TASK_STATE__TASK_RUNNING,  SWARM__TASK_STATE__TASK_COMPLETE,
-        SWARM__TASK_STATE__TASK_SHUTDOWN, SWARM__TASK_STATE__TASK_FAILED,   SWARM__TASK_STATE__TASK_REJECTED,
+        SWARM__TASK_STATE__TASK_STARTING, SWARM__TASK_STATE__TASK_RUNNING,   SWARM__TASK_STATE__TASK_COMPLETE,
+        SWARM__TASK_STATE__TASK_SHUTDOWN, SWARM__TASK_STATE__TASK_FAILED,    SWARM__TASK_STATE__TASK_REJECTED,
         SWARM__TASK_STATE__TASK_REMOVE,   SWARM__TASK_STATE__TASK_ORPHANED,
     };
     enum { COUNT = sizeof states / sizeof *states };

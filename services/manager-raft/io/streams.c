@@ -14,7 +14,7 @@ struct stream {
     uint64_t number; /* the subscription's */
     bool watch, dirty, follow;
     struct bus_sender sender;
-    char service_id[64]; /* "" for the log of one task */
+    char service_id[64];   /* "" for the log of one task */
     Swarm__Service *last;  /* watch: the service as last seen */
     struct sw_idmap tasks; /* log: task id -> &asked or &ended */
     size_t open;           /* log: tasks whose log has not ended */
@@ -161,8 +161,8 @@ static size_t pick_tasks(struct streams *streams, struct stream *stream, bool fi
     return count;
 }
 
-static int ask_dispatcher(struct streams *streams, struct stream *stream, char **ids, size_t count, const Swarm__LogsRequest *request,
-                          struct sw_err *err)
+static int ask_dispatcher(struct streams *streams, struct stream *stream, char **ids, size_t count,
+                          const Swarm__LogsRequest *request, struct sw_err *err)
 {
     Swarm__LogSubscribe message = SWARM__LOG_SUBSCRIBE__INIT;
     message.subscription = stream->number;
@@ -181,8 +181,8 @@ static int ask_dispatcher(struct streams *streams, struct stream *stream, char *
     return rc;
 }
 
-static int find_log(const struct mirror *mirror, const char *ref, const Swarm__Service **ret_service, const Swarm__Task **ret_task,
-                    struct sw_err *err)
+static int find_log(const struct mirror *mirror, const char *ref, const Swarm__Service **ret_service,
+                    const Swarm__Task **ret_task, struct sw_err *err)
 {
     int rc = refs_service(mirror, ref, ret_service, err);
     if (rc == -SW_NOT_FOUND)
@@ -332,7 +332,8 @@ static void watch_send(struct streams *streams, struct stream *stream)
         stream_free(streams, stream);
 }
 
-int streams_watch(struct streams *streams, const struct bus_sender *sender, const Swarm__ServiceWatchRequest *request, struct sw_err *err)
+int streams_watch(struct streams *streams, const struct bus_sender *sender, const Swarm__ServiceWatchRequest *request,
+                  struct sw_err *err)
 {
     const Swarm__Service *service = NULL;
     struct stream *stream = NULL;

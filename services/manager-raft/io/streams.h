@@ -26,7 +26,8 @@ void streams_free(struct streams *streams); /* NULL is fine */
 void streams_set_feed(struct streams *streams, struct feed *feed);
 
 int streams_logs(struct streams *streams, const struct bus_sender *sender, const Swarm__LogsRequest *request, struct sw_err *err);
-int streams_watch(struct streams *streams, const struct bus_sender *sender, const Swarm__ServiceWatchRequest *request, struct sw_err *err);
+int streams_watch(struct streams *streams, const struct bus_sender *sender, const Swarm__ServiceWatchRequest *request,
+                  struct sw_err *err);
 /* End the stream that `sender` asked for under this seq; SW_NOT_FOUND. */
 int streams_cancel(struct streams *streams, const struct bus_sender *sender, uint64_t seq, struct sw_err *err);
 

@@ -23,9 +23,9 @@ struct fixture {
 static int setup(void **state)
 {
     static struct fixture fixture;
-    fixture = (struct fixture){ .mirror = mirror_new() };
+    fixture = (struct fixture) { .mirror = mirror_new() };
     sw_rng_seed(&fixture.rng, 1);
-    fixture.control = (struct control){
+    fixture.control = (struct control) {
         .mirror = fixture.mirror,
         .scratch = &fixture.scratch,
         .rng = &fixture.rng,
@@ -264,21 +264,39 @@ static void ports_conflict_by_mode(void **state)
 
 /* ---- specs: one row a rule ---- */
 
-static void no_name(Swarm__ServiceSpec *spec) { sw_pb_set(&spec->name, ""); }
-static void bad_name(Swarm__ServiceSpec *spec) { sw_pb_set(&spec->name, "a_"); }
+static void no_name(Swarm__ServiceSpec *spec)
+{
+    sw_pb_set(&spec->name, "");
+}
+static void bad_name(Swarm__ServiceSpec *spec)
+{
+    sw_pb_set(&spec->name, "a_");
+}
 static void long_name(Swarm__ServiceSpec *spec)
 {
     sw_pb_set(&spec->name, "a234567890123456789012345678901234567890123456789012345678901234");
 }
-static void no_image(Swarm__ServiceSpec *spec) { sw_pb_set(&spec->task->container->image, ""); }
-static void bad_image(Swarm__ServiceSpec *spec) { sw_pb_set(&spec->task->container->image, "Web:x:y"); }
+static void no_image(Swarm__ServiceSpec *spec)
+{
+    sw_pb_set(&spec->task->container->image, "");
+}
+static void bad_image(Swarm__ServiceSpec *spec)
+{
+    sw_pb_set(&spec->task->container->image, "Web:x:y");
+}
 static void global_replicas(Swarm__ServiceSpec *spec)
 {
     spec->mode->kind = SWARM__SERVICE_MODE_KIND__MODE_GLOBAL;
     spec->mode->has_replicas = true;
 }
-static void negative_replicas(Swarm__ServiceSpec *spec) { spec->mode->replicas = UINT64_MAX; }
-static void many_replicas(Swarm__ServiceSpec *spec) { spec->mode->replicas = CONTROL_REPLICAS_MAX + 1; }
+static void negative_replicas(Swarm__ServiceSpec *spec)
+{
+    spec->mode->replicas = UINT64_MAX;
+}
+static void many_replicas(Swarm__ServiceSpec *spec)
+{
+    spec->mode->replicas = CONTROL_REPLICAS_MAX + 1;
+}
 static void job_update(Swarm__ServiceSpec *spec)
 {
     spec->mode->kind = SWARM__SERVICE_MODE_KIND__MODE_REPLICATED_JOB;
@@ -301,8 +319,14 @@ static void set_limits(Swarm__ServiceSpec *spec, int64_t cpus, int64_t memory)
     spec->task->resources->limits->nano_cpus = cpus;
     spec->task->resources->limits->memory_bytes = memory;
 }
-static void small_cpu(Swarm__ServiceSpec *spec) { set_limits(spec, 500000, 0); }
-static void small_memory(Swarm__ServiceSpec *spec) { set_limits(spec, 0, 4096); }
+static void small_cpu(Swarm__ServiceSpec *spec)
+{
+    set_limits(spec, 500000, 0);
+}
+static void small_memory(Swarm__ServiceSpec *spec)
+{
+    set_limits(spec, 0, 4096);
+}
 static void restart_delay(Swarm__ServiceSpec *spec)
 {
     spec->task->restart = NEW(restart_policy);
@@ -327,10 +351,22 @@ static Swarm__Mount *add_mount(Swarm__ServiceSpec *spec, Swarm__MountType type, 
     container->mounts[container->n_mounts++] = mount;
     return mount;
 }
-static void bind_no_source(Swarm__ServiceSpec *spec) { (void)add_mount(spec, SWARM__MOUNT_TYPE__MOUNT_BIND, NULL, "/x"); }
-static void bind_relative(Swarm__ServiceSpec *spec) { (void)add_mount(spec, SWARM__MOUNT_TYPE__MOUNT_BIND, "x", "/x"); }
-static void target_relative(Swarm__ServiceSpec *spec) { (void)add_mount(spec, SWARM__MOUNT_TYPE__MOUNT_VOLUME, "v", "x"); }
-static void tmpfs_source(Swarm__ServiceSpec *spec) { (void)add_mount(spec, SWARM__MOUNT_TYPE__MOUNT_TMPFS, "v", "/x"); }
+static void bind_no_source(Swarm__ServiceSpec *spec)
+{
+    (void)add_mount(spec, SWARM__MOUNT_TYPE__MOUNT_BIND, NULL, "/x");
+}
+static void bind_relative(Swarm__ServiceSpec *spec)
+{
+    (void)add_mount(spec, SWARM__MOUNT_TYPE__MOUNT_BIND, "x", "/x");
+}
+static void target_relative(Swarm__ServiceSpec *spec)
+{
+    (void)add_mount(spec, SWARM__MOUNT_TYPE__MOUNT_VOLUME, "v", "x");
+}
+static void tmpfs_source(Swarm__ServiceSpec *spec)
+{
+    (void)add_mount(spec, SWARM__MOUNT_TYPE__MOUNT_TMPFS, "v", "/x");
+}
 static void same_target(Swarm__ServiceSpec *spec)
 {
     (void)add_mount(spec, SWARM__MOUNT_TYPE__MOUNT_VOLUME, "a", "/x");
@@ -342,8 +378,14 @@ static void set_env(Swarm__ServiceSpec *spec, const char *text)
     spec->task->container->env[0] = sw_strdup(text);
     spec->task->container->n_env = 1;
 }
-static void bad_env(Swarm__ServiceSpec *spec) { set_env(spec, "=x"); }
-static void bad_template(Swarm__ServiceSpec *spec) { set_env(spec, "A={{.Nope}}"); }
+static void bad_env(Swarm__ServiceSpec *spec)
+{
+    set_env(spec, "=x");
+}
+static void bad_template(Swarm__ServiceSpec *spec)
+{
+    set_env(spec, "A={{.Nope}}");
+}
 static void health_interval(Swarm__ServiceSpec *spec)
 {
     spec->task->container->health = NEW(health_config);
@@ -354,7 +396,10 @@ static void same_port(Swarm__ServiceSpec *spec)
     (void)add_port(spec, 80, SWARM__PUBLISH_MODE__PUBLISH_INGRESS);
     (void)add_port(spec, 80, SWARM__PUBLISH_MODE__PUBLISH_HOST);
 }
-static void no_target_port(Swarm__ServiceSpec *spec) { add_port(spec, 80, SWARM__PUBLISH_MODE__PUBLISH_INGRESS)->target_port = 0; }
+static void no_target_port(Swarm__ServiceSpec *spec)
+{
+    add_port(spec, 80, SWARM__PUBLISH_MODE__PUBLISH_INGRESS)->target_port = 0;
+}
 static void dnsrr_ingress(Swarm__ServiceSpec *spec)
 {
     (void)add_port(spec, 80, SWARM__PUBLISH_MODE__PUBLISH_INGRESS);
@@ -427,9 +472,14 @@ static void bad_specs_are_refused_with_their_reason(void **state)
 static void image_names(void **state)
 {
     (void)state;
-    static const char *const good[] = { "web", "web:1", "library/web:latest", "localhost/web", "localhost:5000/a/b:v1.2",
+    static const char *const good[] = { "web",
+                                        "web:1",
+                                        "library/web:latest",
+                                        "localhost/web",
+                                        "localhost:5000/a/b:v1.2",
                                         "r.example.org/a_b",
-                                        "docker-archive:/x.tar", "oci:/dir:tag",
+                                        "docker-archive:/x.tar",
+                                        "oci:/dir:tag",
                                         "web@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" };
     static const char *const bad[] = { "", "Web", "web:", "/web", "web/", "a//b", "web@sha256:12", "web:-x", "oci:", "we b" };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
@@ -578,10 +628,10 @@ static void clients_write_only_what_is_theirs(void **state)
         Swarm__ActionKind kind;
         bool granted;
     } rows[] = {
-        { GRANTS_SCHEDULER, T_TASK, A_CREATE, true },     { GRANTS_SCHEDULER, T_SERVICE, A_UPDATE, true },
-        { GRANTS_SCHEDULER, T_SERVICE, A_CREATE, false }, { GRANTS_SCHEDULER, T_NODE, A_UPDATE, false },
+        { GRANTS_SCHEDULER, T_TASK, A_CREATE, true },       { GRANTS_SCHEDULER, T_SERVICE, A_UPDATE, true },
+        { GRANTS_SCHEDULER, T_SERVICE, A_CREATE, false },   { GRANTS_SCHEDULER, T_NODE, A_UPDATE, false },
         { GRANTS_DISPATCHER, T_TASK, A_TASK_STATUS, true }, { GRANTS_DISPATCHER, T_NODE, A_NODE_STATUS, true },
-        { GRANTS_DISPATCHER, T_TASK, A_UPDATE, false },   { GRANTS_DISPATCHER, SWARM__TABLE__TABLE_CLUSTER, A_UPDATE, false },
+        { GRANTS_DISPATCHER, T_TASK, A_UPDATE, false },     { GRANTS_DISPATCHER, SWARM__TABLE__TABLE_CLUSTER, A_UPDATE, false },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         Swarm__StoreBatch *batch = store_batch_new(1);

@@ -51,8 +51,8 @@ static void start(void)
         return;
     int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
     (void)dup2(log, STDERR_FILENO);
-    (void)execl(daemon_path, daemon_path, "--state-dir", state_dir, "--run-dir", run_dir, "--listen", listen_at, "--raft-listen", raft_at,
-                "--metrics-address", "127.0.0.1:0", NULL);
+    (void)execl(daemon_path, daemon_path, "--state-dir", state_dir, "--run-dir", run_dir, "--listen", listen_at, "--raft-listen",
+                raft_at, "--metrics-address", "127.0.0.1:0", NULL);
     _exit(127);
 }
 
@@ -113,7 +113,9 @@ static struct bus_sync *open_client(const char *socket, const struct bus_keys *k
     uint8_t server_key[32];
     struct sw_err err;
     (void)snprintf(endpoint, sizeof endpoint, "ipc://%s/run/%s", dir, socket);
-    struct bus_client_spec spec = { .endpoint = endpoint, .keys = keys, .specs = answers, .spec_count = sizeof answers / sizeof *answers };
+    struct bus_client_spec spec = {
+        .endpoint = endpoint, .keys = keys, .specs = answers, .spec_count = sizeof answers / sizeof *answers
+    };
     if (keys != NULL) {
         assert_int_equal(identity_root_curve_public(root_key, server_key, &err), 0);
         spec.server_key = server_key;
@@ -166,8 +168,8 @@ static void save_identity(const Swarm__BootstrapReply *reply)
     identity.node_id = reply->node_id;
     identity.role = BUS_MANAGER;
     identity.root_key = reply->root_key;
-    identity.curve_public = (ProtobufCBinaryData){ 32, node_keys.public_key };
-    identity.curve_secret = (ProtobufCBinaryData){ 32, node_keys.secret_key };
+    identity.curve_public = (ProtobufCBinaryData) { 32, node_keys.public_key };
+    identity.curve_secret = (ProtobufCBinaryData) { 32, node_keys.secret_key };
     identity.certificate = reply->certificate;
     if (identity_node_save(state_dir, &identity, &err) != 0)
         fail_msg("%s", err.text);
@@ -178,11 +180,11 @@ static void a_cluster_is_made(void **state)
     (void)state;
     Swarm__BootstrapRequest request = SWARM__BOOTSTRAP_REQUEST__INIT;
     Swarm__NodeDescription description = SWARM__NODE_DESCRIPTION__INIT;
-    description.hostname = (char[]){ "host-1" };
-    request.curve_key = (ProtobufCBinaryData){ 32, node_keys.public_key };
+    description.hostname = (char[]) { "host-1" };
+    request.curve_key = (ProtobufCBinaryData) { 32, node_keys.public_key };
     request.has_admin_curve_key = true;
-    request.admin_curve_key = (ProtobufCBinaryData){ 32, admin_keys.public_key };
-    request.advertise_host = (char[]){ "127.0.0.1" };
+    request.admin_curve_key = (ProtobufCBinaryData) { 32, admin_keys.public_key };
+    request.advertise_host = (char[]) { "127.0.0.1" };
     request.description = &description;
     struct bus_sync *sync = open_client("bootstrap.sock", NULL);
     Swarm__BootstrapReply *reply = must_ask(sync, &request);
@@ -280,8 +282,9 @@ static void feeds_tell_and_commits_are_checked(void **state)
     uint64_t term = snapshot->term;
     for (size_t i = 0; i < snapshot->n_objects; i++)
         if (snapshot->objects[i]->table == SWARM__TABLE__TABLE_CLUSTER) {
-            SW_AUTO(sw_pb_free) Swarm__Cluster *cluster = sw_pb_unpack(
-                &swarm__cluster__descriptor, snapshot->objects[i]->record.data, snapshot->objects[i]->record.len, 1 << 20, &err);
+            SW_AUTO(sw_pb_free)
+            Swarm__Cluster *cluster = sw_pb_unpack(&swarm__cluster__descriptor, snapshot->objects[i]->record.data,
+                                                   snapshot->objects[i]->record.len, 1 << 20, &err);
             assert_false(cluster->has_root_secret_sealed || cluster->has_worker_secret_sealed);
         }
     sw_pb_free(snapshot);
@@ -346,7 +349,7 @@ static void a_watch_ends_with_its_service(void **state)
     struct bus_sync *watch = open_client("control.sock", &admin_keys);
     struct bus_sync *sync = open_client("control.sock", &admin_keys);
     Swarm__ServiceWatchRequest request = SWARM__SERVICE_WATCH_REQUEST__INIT;
-    request.id = (char[]){ "kept0" };
+    request.id = (char[]) { "kept0" };
     Swarm__ServiceWatchEvent *event = must_ask(watch, &request);
     assert_string_equal(event->service->spec->name, "kept0");
     sw_pb_free(event);

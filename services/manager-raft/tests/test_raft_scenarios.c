@@ -377,7 +377,7 @@ static void test_late_snapshot_drops_nothing(void **state)
     struct raft_entry entries[] = { { 1, 1, RAFT_ENTRY_CONFIG, net_config_blob(VOTERS_3, 0) },
                                     { 2, 1, RAFT_ENTRY_STORE, NULL },
                                     { 3, 1, RAFT_ENTRY_STORE, NULL } };
-    struct solo solo = solo_new((struct raft_hard){ .term = 1, .commit = 1 }, entries, 3);
+    struct solo solo = solo_new((struct raft_hard) { .term = 1, .commit = 1 }, entries, 3);
     assert_false(raft_snapshot_needed(solo.core, 1, 1)); /* committed here */
     assert_false(raft_snapshot_needed(solo.core, 2, 1)); /* the log has it, and 3 after it */
     assert_true(raft_snapshot_needed(solo.core, 2, 2));  /* overruled: the log is wrong from there on */

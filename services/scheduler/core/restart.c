@@ -118,7 +118,8 @@ static int64_t leaving_until_ns(const struct world *world, const struct slot *sl
 /* The task's node seems to be leaving the cluster: replacing the task would only give it another. */
 static bool node_leaving(struct world *world, const Swarm__Service *service, const struct slot *slot, const Swarm__Task *task)
 {
-    if (task->node_id == NULL || task->status->state != SWARM__TASK_STATE__TASK_SHUTDOWN || world_node_unfit(world, task->node_id))
+    if (task->node_id == NULL || task->status->state != SWARM__TASK_STATE__TASK_SHUTDOWN ||
+        world_node_unfit(world, task->node_id))
         return false;
     int64_t at_ns = leaving_until_ns(world, slot, task);
     if (world->now_ns < at_ns)

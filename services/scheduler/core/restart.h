@@ -13,7 +13,7 @@
 
 #include "services/scheduler/core/tasks.h"
 
-#define RESTART_LEAVE_NS (INT64_C(3) * 1000000000) /* how long its goodbye may take after its last task */
+#define RESTART_LEAVE_NS (INT64_C(3) * 1000000000)       /* how long its goodbye may take after its last task */
 #define RESTART_LEAVE_LONG_NS (INT64_C(65) * 1000000000) /* agents give their tasks 60 s */
 
 /* The policy wants a replacement for this task of the slot. */
