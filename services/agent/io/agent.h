@@ -33,7 +33,7 @@ struct agent_options {
     char *runtime, *cgroup_parent;
     uint64_t log_size_max, log_files_max;
     struct svc_list plain_registries;
-    char *registry_auth;
+    char *registry_auth, *docker_host;
     bool cleanup;
 };
 struct agent {

@@ -20,6 +20,7 @@ struct images_spec {
     const char *state_dir;
     const char *const *plain_registries; /* "HOST:PORT" spoken to without TLS; NULL-terminated; may be NULL */
     const char *auth_file;               /* registry credentials as skopeo takes them; NULL = none */
+    const char *docker_host;             /* where "docker-daemon:" finds its engine, "unix:///PATH"; NULL = skopeo's own default */
 };
 int images_open(const struct images_spec *spec, struct images **ret_images, struct sw_err *err);
 void images_close(struct images *images); /* NULL is fine */

@@ -271,6 +271,7 @@ static int images_start(struct agent *agent, struct sw_err *err)
         .state_dir = svc_state_dir(agent->svc),
         .plain_registries = list,
         .auth_file = agent->options.registry_auth,
+        .docker_host = agent->options.docker_host,
     };
     int rc = images_open(&spec, &agent->images, err);
     free(list);
@@ -458,6 +459,8 @@ int agent_main(int argc, char **argv)
         { "cgroup-parent", SVC_STRING, "swarm", &o->cgroup_parent, 0, 0, "cgroup below which containers are put" },
         { "cleanup", SVC_BOOL, "false", &o->cleanup, 0, 0,
           "remove every container and link of this node, then end (the agent must not run)" },
+        { "docker-host", SVC_STRING, "unix:///var/run/docker.sock", &o->docker_host, 0, 0,
+          "Docker engine that images are imported from as docker-daemon:NAME" },
         { "drain-time", SVC_DURATION_MS, "1s", &o->drain_ms, 0, 600000, "between leaving the balancer and the stop signal" },
         { "label", SVC_LIST, NULL, &o->labels, 0, 0, "KEY=VALUE label of this node's engine; may be repeated" },
         { "log-files", SVC_UINT, "3", &o->log_files_max, 1, 100, "log files kept of a container" },

@@ -393,6 +393,7 @@ int images_open(const struct images_spec *spec, struct images **ret_images, stru
     images->dir = sw_strf("%s/images", spec->state_dir);
     images->unpack = store_helper("swarm-unpack");
     images->auth_file = sw_strdup(spec->auth_file);
+    images->docker_host = sw_strdup(spec->docker_host);
     images->uses = json_object();
     while (spec->plain_registries != NULL && spec->plain_registries[images->plain_count] != NULL)
         images->plain_count++;
@@ -431,5 +432,6 @@ void images_close(struct images *images)
     free(images->dir);
     free(images->unpack);
     free(images->auth_file);
+    free(images->docker_host);
     free(images);
 }

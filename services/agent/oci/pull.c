@@ -310,6 +310,10 @@ static int copy_start(struct work *work, bool plain, struct sw_err *err)
     argv[n++] = "--dest-oci-accept-uncompressed-layers";
     if (plain)
         argv[n++] = "--src-tls-verify=false";
+    if (work->images->docker_host != NULL && strncmp(work->source, "docker-daemon:", 14) == 0) {
+        argv[n++] = "--src-daemon-host";
+        argv[n++] = work->images->docker_host;
+    }
     if (work->images->auth_file != NULL) {
         argv[n++] = "--authfile";
         argv[n++] = work->images->auth_file;

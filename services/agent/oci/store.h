@@ -28,6 +28,7 @@ struct images {
     char **plain; /* registries without TLS */
     size_t plain_count;
     char *auth_file;
+    char *docker_host;
     json_t *index; /* array */
     json_t *uses;  /* digest -> number of containers */
     struct work *works;
