@@ -1,6 +1,6 @@
 """Images from archives, layouts and a real registry on loopback."""
-import json
 import os
+import shutil
 import signal
 import subprocess
 
@@ -81,9 +81,39 @@ def test_registry_pull_by_digest(lab1, registry, archive, service):
     assert pulled.returncode == 0 and f"127.0.0.1:{registry}/team/web" in names(lab1)
 
 
-def test_docker_daemon_source(lab1, archive):
-    """docker-daemon: needs a Docker engine; without one it is one clear line."""
+@pytest.fixture
+def docker_host(lab1, archive, tmp_path):
+    """A Docker engine with the demo image that m1's agent is told of; where no engine is installed, an address without one."""
+    host = f"unix://{tmp_path}/docker/docker.sock"
+    script = lab1.dir / "nodes/m1/s6/swarm-agent/run"
+    before = script.read_text()
+    engine = None
+    try:
+        if shutil.which("dockerd"):
+            engine = subprocess.Popen([ROOT / "tools/dockerd-apart", tmp_path / "docker", "--bridge=none", "--iptables=false"],
+                                      stdin=subprocess.DEVNULL, start_new_session=True)
+            wait_for(lambda: run("docker", "-H", host, "load", "-i", archive, check=False).returncode == 0, "the engine has the image", 60)
+        script.write_text(before.rstrip("\n") + f" --docker-host {host}\n")
+        lab1.kill("m1", "agent")
+        yield host
+    finally:
+        if engine is not None:
+            engine.terminate()
+            engine.wait(30)
+        script.write_text(before)
+        lab1.kill("m1", "agent")
+
+
+def test_docker_daemon_source(lab1, docker_host, service):
+    """docker-daemon: reads from a Docker engine; without one it is one clear line."""
     done = lab1.cli("image", "import", "docker-daemon:demo:latest", "from-docker:1", check=False)
-    if done.returncode != 0:
-        assert len(done.stderr.strip().splitlines()) == 1 and "docker" in done.stderr.lower()
-    assert json.loads(json.dumps(names(lab1)))
+    if shutil.which("dockerd"):
+        assert done.returncode == 0, done.stderr
+        assert "from-docker" in names(lab1)
+        lab1.cli("service", "create", "--quiet", "--name", service, "--no-resolve-image", "--update-monitor", "100ms", "from-docker:1")
+        assert lab1.running(service) == (1, 1)
+        missing = lab1.cli("image", "import", "docker-daemon:nowhere:1", check=False)
+        assert missing.returncode == 1 and len(missing.stderr.strip().splitlines()) == 1
+    else:
+        assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1
+        assert f"Cannot connect to the Docker daemon at {docker_host}" in done.stderr
