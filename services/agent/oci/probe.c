@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PROBE_TIMEOUT_MS 20000
+#define PROBE_TIMEOUT_MS 10000
 
 extern char **environ;
 
@@ -45,7 +45,8 @@ static int run(const char *const *argv, char *text, size_t size)
     }
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     struct pollfd wait = { .fd = pidfd, .events = POLLIN };
-    if (poll(&wait, 1, PROBE_TIMEOUT_MS) == 0)
+    bool late = poll(&wait, 1, PROBE_TIMEOUT_MS) == 0;
+    if (late)
         (void)kill(pid, SIGKILL);
     (void)waitpid(pid, &status, 0);
     (void)close(pidfd);
@@ -54,6 +55,8 @@ static int run(const char *const *argv, char *text, size_t size)
     (void)close(ends[0]);
     text[len > 0 ? len : 0] = '\0';
     text[strcspn(text, "\n")] = '\0';
+    if (late)
+        (void)snprintf(text, size, "did not end within %d s", PROBE_TIMEOUT_MS / 1000);
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
 }
 
