@@ -10,6 +10,8 @@
 #define BACKOFF_MAX_MS 8000u
 #define ELSEWHERE_MS 3000u /* not connected for so long: try another manager */
 #define BEAT_MIN_MS 100u
+#define WARN_MIN_MS 10000u /* between two warnings that nobody answers: doubled each time */
+#define WARN_MAX_MS 300000u
 
 struct session {
     struct agent *agent;
@@ -22,6 +24,8 @@ struct session {
     bool asking;
     uint64_t beat_ms;
     uint64_t backoff_ms;
+    uint64_t warn_at_ms; /* not before: the next warning that no dispatcher answers */
+    uint64_t warn_every_ms;
     void (*goodbye)(void *arg);
     void *goodbye_arg;
 };
@@ -151,6 +155,21 @@ static void request(struct session *session)
         later(session);
 }
 
+/* A node that reaches nobody says so, but not every ELSEWHERE_MS. */
+static void warn_unreached(struct session *session)
+{
+    uint64_t now = svc_mono_ms();
+    if (now < session->warn_at_ms)
+        return;
+    uint64_t every = session->warn_every_ms * 2;
+    session->warn_every_ms = every < WARN_MIN_MS ? WARN_MIN_MS : every < WARN_MAX_MS ? every : WARN_MAX_MS;
+    session->warn_at_ms = now + session->warn_every_ms;
+    const Swarm__NodeIdentity *identity = session->agent->identity;
+    svc_log(SVC_WARN, "no dispatcher answers: containers go on, but nothing new reaches this node",
+            "address=%s managers=%zu next_s=%llu", identity->managers[session->manager]->dispatcher, identity->n_managers,
+            (unsigned long long)(session->warn_every_ms / 1000));
+}
+
 static int connect_manager(struct session *session, struct sw_err *err);
 
 static void on_again(void *arg)
@@ -162,6 +181,7 @@ static void on_again(void *arg)
         return;
     }
     size_t count = session->agent->identity->n_managers;
+    warn_unreached(session);
     svc_timer_at(session->again, svc_mono_ms() + ELSEWHERE_MS);
     if (count < 2)
         return; /* the client goes on trying the only one */
@@ -178,6 +198,7 @@ static void on_state(void *self, bool up, bool denied)
     struct session *session = self;
     if (up) {
         session->backoff_ms = 0;
+        session->warn_at_ms = session->warn_every_ms = 0;
         request(session);
         return;
     }
