@@ -1,4 +1,6 @@
 """Images from archives, layouts and a real registry on loopback."""
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -40,6 +42,28 @@ def test_broken_archive_is_refused(lab1, tmp_path):
     done = lab1.cli("image", "import", f"docker-archive:{bad}", "bad:1", check=False)
     assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1
     assert "bad" not in names(lab1)
+
+
+def test_image_for_another_machine_is_refused(lab1, archive, tmp_path):
+    other = "arm64" if os.uname().machine == "x86_64" else "amd64"
+    layout, image = tmp_path / "layout", tmp_path / "layout" / "blobs" / "sha256"
+    run("skopeo", "copy", f"docker-archive:{archive}", f"oci:{layout}:v1")
+    index = json.loads((layout / "index.json").read_text())
+    manifest = json.loads((image / index["manifests"][0]["digest"][7:]).read_text())
+    config = json.loads((image / manifest["config"]["digest"][7:]).read_text())
+
+    def put(value):
+        data = json.dumps(value).encode()
+        digest = hashlib.sha256(data).hexdigest()
+        (image / digest).write_bytes(data)
+        return {"digest": f"sha256:{digest}", "size": len(data)}
+
+    manifest["config"].update(put(dict(config, architecture=other)))
+    index["manifests"][0].update(put(manifest))
+    (layout / "index.json").write_text(json.dumps(index))
+    done = lab1.cli("image", "import", "--quiet", f"oci:{layout}:v1", "other:1", check=False)
+    assert done.returncode == 1 and f"is for linux/{other}, this node is linux/" in done.stderr
+    assert "other" not in names(lab1)
 
 
 def test_image_in_use_is_kept(lab1, service):

@@ -2,6 +2,7 @@
 #include "services/agent/oci/store.h"
 
 #include "common/base/buf.h"
+#include "common/base/constraint.h"
 #include "common/base/pb.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -236,12 +238,32 @@ static int take_layers(struct work *work, json_t *layers, struct sw_err *err)
     return 0;
 }
 
+/* Whether this node's kernel runs it: the same machine, or its 32 bits. An image that does not say is taken as it is. */
+static int check_platform(const struct work *work, struct sw_err *err)
+{
+    struct utsname names;
+    const char *os = json_string_value(json_object_get(work->config, "os"));
+    const char *arch = json_string_value(json_object_get(work->config, "architecture"));
+    if (uname(&names) != 0)
+        return sw_fail(err, SW_IO, "uname: %s", strerror(errno));
+    const char *own = constraint_arch(names.machine);
+    os = os != NULL && os[0] != '\0' ? os : "linux";
+    arch = arch != NULL && arch[0] != '\0' ? arch : own;
+    bool half =
+        (strcmp(own, "amd64") == 0 && strcmp(arch, "386") == 0) || (strcmp(own, "arm64") == 0 && strcmp(arch, "arm") == 0);
+    if (strcmp(os, "linux") == 0 && (half || strcmp(constraint_arch(arch), own) == 0))
+        return 0;
+    return sw_fail(err, SW_UNSUPPORTED, "image %.200s is for %.32s/%.32s, this node is linux/%s", work->key, os, arch, own);
+}
+
 static int make_row(struct work *work, const char *digest, struct sw_err *err)
 {
     int rc = store_json(work->images, digest, &work->manifest, err);
     const char *config = json_string_value(json_object_get(json_object_get(work->manifest, "config"), "digest"));
     if (rc == 0)
         rc = store_json(work->images, config, &work->config, err);
+    if (rc == 0)
+        rc = check_platform(work, err);
     if (rc != 0)
         return rc;
     json_t *layers = json_array();
