@@ -142,3 +142,13 @@ def test_nothing_is_left_of_a_removed_service(lab1, service):
                 not any((lab1.state("m1") / "agent/containers" / t["ID"]).exists() for t in tasks))
     wait_for(clean, "processes, cgroups, links and bundles gone")
     assert "overlay" not in "".join(line for line in open("/proc/mounts") if str(lab1.dir) in line)
+
+
+def test_groups_hosts_resolver_and_oom_score(lab1, service):
+    lab1.create(service, "--user", "web", "--group", "77", "--oom-score-adj", "333", "--host", "db:1.2.3.4", "--dns", "9.9.9.9",
+                "--dns-search", "example.org", "--dns-option", "ndots:2",
+                command=("sh", "-c", "id; cat /proc/self/oom_score_adj /etc/hosts /etc/resolv.conf; sleep 1000"))
+    wait_for(lambda: "ndots" in lab1.cli("service", "logs", "--raw", service).stdout, "the settings in the log")
+    said = lab1.cli("service", "logs", "--raw", service).stdout
+    for line in ("groups=77", "333", "1.2.3.4\tdb", "nameserver 9.9.9.9", "search example.org", "options ndots:2"):
+        assert line in said, line

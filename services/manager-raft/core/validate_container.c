@@ -3,6 +3,7 @@
 #include "common/template/template.h"
 #include "services/manager-raft/core/control.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
@@ -298,6 +299,33 @@ static int check_scalars(const Swarm__ContainerSpec *container, struct sw_err *e
     return rc != 0 ? rc : validate_text("stop-signal", container->stop_signal, 32, err);
 }
 
+/* They become lines of files in the container: one word or line each. */
+static int check_lines(const char *field, char *const *texts, size_t count, struct sw_err *err)
+{
+    int rc = check_texts(field, texts, count, CONTROL_TEXT_MAX, err);
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        for (const char *p = texts[i]; *p != '\0'; p++)
+            if (iscntrl((unsigned char)*p))
+                return sw_fail(err, SW_INVALID, "%s: control characters are not allowed", field);
+    return rc;
+}
+
+static int check_resolver(const Swarm__ContainerSpec *container, struct sw_err *err)
+{
+    const Swarm__DnsConfig *dns = container->dns;
+    unsigned char bytes[16];
+    int rc = check_lines("hosts", container->hosts, container->n_hosts, err);
+    if (rc != 0 || dns == NULL)
+        return rc;
+    rc = validate_count("dns", dns->n_nameservers, err);
+    for (size_t i = 0; rc == 0 && i < dns->n_nameservers; i++)
+        if (inet_pton(AF_INET, dns->nameservers[i], bytes) != 1 && inet_pton(AF_INET6, dns->nameservers[i], bytes) != 1)
+            return sw_fail(err, SW_INVALID, "dns: '%.64s' is not an ip address", dns->nameservers[i]);
+    if (rc == 0)
+        rc = check_lines("dns-search", dns->search, dns->n_search, err);
+    return rc != 0 ? rc : check_lines("dns-option", dns->options, dns->n_options, err);
+}
+
 static int check_lists(const Swarm__ContainerSpec *container, struct sw_err *err)
 {
     int rc = check_texts("entrypoint", container->command, container->n_command, CONTROL_ENV_MAX, err);
@@ -306,7 +334,7 @@ static int check_lists(const Swarm__ContainerSpec *container, struct sw_err *err
     if (rc == 0)
         rc = check_texts("groups", container->groups, container->n_groups, CONTROL_TEXT_MAX, err);
     if (rc == 0)
-        rc = check_texts("hosts", container->hosts, container->n_hosts, CONTROL_TEXT_MAX, err);
+        rc = check_resolver(container, err);
     if (rc == 0)
         rc = validate_labels("container labels", container->labels, container->n_labels, err);
     if (rc == 0)

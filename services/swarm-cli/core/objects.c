@@ -25,6 +25,9 @@ const char *const objects_optional[] = {
     "StopSignal",
     "StopGracePeriod",
     "Hosts",
+    "DNSConfig",
+    "Nameservers",
+    "Search",
     "Sysctls",
     "CapabilityAdd",
     "CapabilityDrop",
@@ -235,6 +238,13 @@ static void container_lists(json_t *object, const Swarm__ContainerSpec *from)
     if (from->has_stop_grace_ns)
         json_object_set_new(object, "StopGracePeriod", json_integer(from->stop_grace_ns));
     texts(object, "Hosts", from->hosts, from->n_hosts);
+    json_t *dns = json_object();
+    if (from->dns != NULL) {
+        texts(dns, "Nameservers", from->dns->nameservers, from->dns->n_nameservers);
+        texts(dns, "Search", from->dns->search, from->dns->n_search);
+        texts(dns, "Options", from->dns->options, from->dns->n_options);
+    }
+    part(object, "DNSConfig", dns);
     json_object_set_new(object, "Isolation", json_string("default"));
     part(object, "Sysctls", pairs(from->sysctls, from->n_sysctls));
     texts(object, "CapabilityAdd", from->cap_add, from->n_cap_add);
@@ -463,6 +473,13 @@ static json_t *description(const Swarm__NodeDescription *from)
     return object;
 }
 
+/* "tcp://HOST:PORT" to "HOST:PORT", as people write it. */
+static const char *without_scheme(const char *address)
+{
+    const char *rest = address != NULL ? strstr(address, "://") : NULL;
+    return rest != NULL ? rest + 3 : address;
+}
+
 json_t *objects_node(const Swarm__Node *node, const Swarm__ManagerStatus *manager)
 {
     json_t *object = json_object();
@@ -486,7 +503,7 @@ json_t *objects_node(const Swarm__Node *node, const Swarm__ManagerStatus *manage
     json_t *raft = json_object();
     truth(raft, "Leader", manager->leader, true);
     text(raft, "Reachability", manager->reachable ? "reachable" : "unreachable");
-    text(raft, "Addr", manager->addr);
+    text(raft, "Addr", without_scheme(manager->addr));
     json_object_set_new(object, "ManagerStatus", raft);
     return object;
 }

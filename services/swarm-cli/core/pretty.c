@@ -233,6 +233,12 @@ void pretty_node(const json_t *node, struct sw_buf *out)
 static void info_cluster(const json_t *cluster, struct sw_buf *out)
 {
     char text[64];
+    const json_t *pools = at(cluster, "DefaultAddrPool");
+    sw_buf_adds(out, " Default Address Pool: ");
+    for (size_t i = 0; i < json_array_size(pools); i++)
+        sw_buf_addf(out, "%s%s", i > 0 ? "  " : "", json_string_value(json_array_get(pools, i)));
+    sw_buf_addf(out, "\n SubnetSize: %lld\n Data Path Port: %lld\n", (long long)json_integer_value(at(cluster, "SubnetSize")),
+                (long long)json_integer_value(at(cluster, "DataPathPort")));
     sw_buf_addf(out, " Orchestration:\n  Task History Retention Limit: %lld\n",
                 (long long)json_integer_value(at(cluster, "Spec.Orchestration.TaskHistoryRetentionLimit")));
     sw_buf_addf(out, " Raft:\n  Term: %lld\n  Index: %lld\n", (long long)json_integer_value(at(cluster, "Raft.Term")),
@@ -240,7 +246,8 @@ static void info_cluster(const json_t *cluster, struct sw_buf *out)
     sw_format_human_duration(json_integer_value(at(cluster, "Spec.Dispatcher.HeartbeatPeriod")), text, sizeof text);
     sw_buf_addf(out, " Dispatcher:\n  Heartbeat Period: %s\n", text);
     sw_format_human_duration(json_integer_value(at(cluster, "Spec.CAConfig.NodeCertExpiry")), text, sizeof text);
-    sw_buf_addf(out, " CA Configuration:\n  Expiry Duration: %s\n", text);
+    sw_buf_addf(out, " CA Configuration:\n  Expiry Duration: %s\n Autolock Managers: %s\n", text,
+                json_is_true(at(cluster, "Spec.EncryptionConfig.AutoLockManagers")) ? "true" : "false");
 }
 
 void pretty_info(const json_t *info, struct sw_buf *out)

@@ -206,6 +206,13 @@ static int set_container(const struct flags *flags, Swarm__ContainerSpec *contai
     set_bool(flags, "tty", &container->has_tty, &container->tty);
     set_bool(flags, "init", &container->has_init, &container->init);
     set_bool(flags, "read-only", &container->has_read_only, &container->read_only);
+    if (flags_typed(flags, "oom-score-adj")) {
+        int64_t score = flags_i64(flags, "oom-score-adj");
+        if (score < -1000 || score > 1000)
+            return sw_fail(err, SW_INVALID, "--oom-score-adj must be -1000 to 1000");
+        container->has_oom_score_adj = 1;
+        container->oom_score_adj = (int32_t)score;
+    }
     if (flags_typed(flags, "stop-grace-period")) {
         container->has_stop_grace_ns = 1;
         container->stop_grace_ns = flags_i64(flags, "stop-grace-period");
@@ -438,6 +445,8 @@ static int add_all(const struct spec_input *input, Swarm__ServiceSpec *spec, str
         rc = add_ports(flags, spec, err);
     if (rc == 0)
         rc = add_limits(flags, container, err);
+    if (rc == 0)
+        rc = spec_add_names(flags, container, err);
     if (rc == 0)
         rc = spec_env(input, flags_list(flags, "env"), &container->env, &container->n_env, err);
     return rc;

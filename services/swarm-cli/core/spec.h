@@ -37,5 +37,8 @@ int spec_env(const struct spec_input *input, const struct flag_values *typed, ch
 
 /* Shared with spec_update.c: set-one flags that create and update have in common. */
 int spec_set_common(const struct flags *flags, Swarm__ServiceSpec *spec, struct sw_err *err);
+/* spec_names.c: hosts, resolver settings and groups of create, and of update. */
+int spec_add_names(const struct flags *flags, Swarm__ContainerSpec *container, struct sw_err *err);
+int spec_change_names(const struct flags *flags, Swarm__ContainerSpec *container, struct sw_err *err);
 
 #endif

@@ -279,6 +279,8 @@ int spec_update(const struct spec_input *input, Swarm__ServiceSpec *spec, struct
     if (rc == 0)
         rc = change_env(input, container, err);
     if (rc == 0)
+        rc = spec_change_names(flags, container, err);
+    if (rc == 0)
         rc = change_placement(flags, spec->task, err);
     if (rc == 0)
         rc = change_mounts(flags, container, err);

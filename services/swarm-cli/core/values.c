@@ -2,6 +2,7 @@
 
 #include "common/base/units.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -306,4 +307,50 @@ int values_check_sysctl(const char *text, struct sw_err *err)
 {
     const char *equal = strchr(text, '=');
     return equal != NULL && equal != text ? 0 : sw_fail(err, SW_INVALID, "invalid sysctl '%.200s': expected NAME=VALUE", text);
+}
+
+/* ---- hosts, addresses ---- */
+
+int values_check_ip(const char *text, struct sw_err *err)
+{
+    unsigned char address[16];
+    if (inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1)
+        return 0;
+    return sw_fail(err, SW_INVALID, "%.100s is not an ip address", text);
+}
+
+int values_check_word(const char *text, struct sw_err *err)
+{
+    for (const char *p = text; *p != '\0'; p++)
+        if (isspace((unsigned char)*p))
+            return sw_fail(err, SW_INVALID, "'%.100s' must not contain blanks", text);
+    return *text != '\0' ? 0 : sw_fail(err, SW_INVALID, "must not be empty");
+}
+
+int values_host(const char *text, char **ret, struct sw_err *err)
+{
+    size_t len = strcspn(text, "=");
+    if (text[len] == '\0')
+        len = strcspn(text, ":");
+    if (len == 0 || text[len] == '\0')
+        return sw_fail(err, SW_INVALID, "bad format for add-host: \"%.100s\"", text);
+    SW_AUTO(sw_free) char *name = sw_strf("%.*s", (int)len, text);
+    SW_AUTO(sw_free) char *address = sw_strdup(text + len + 1);
+    size_t end = strlen(address);
+    bool brackets = end > 2 && address[0] == '[' && address[end - 1] == ']';
+    address[brackets ? end - 1 : end] = '\0';
+    unsigned char bytes[16];
+    const char *bare = address + brackets;
+    if (inet_pton(AF_INET, bare, bytes) != 1 && inet_pton(AF_INET6, bare, bytes) != 1)
+        return sw_fail(err, SW_INVALID, "invalid IP address in add-host: \"%.100s\"", bare);
+    int rc = values_check_word(name, err);
+    if (rc == 0)
+        *ret = sw_strf("%s %s", bare, name);
+    return rc;
+}
+
+int values_check_host(const char *text, struct sw_err *err)
+{
+    SW_AUTO(sw_free) char *line = NULL;
+    return values_host(text, &line, err);
 }

@@ -53,6 +53,9 @@ char *values_capability(const char *text);
 /* Adds ":latest" when there is neither tag nor digest; SW_INVALID if it is no image reference. Heap. */
 int values_image(const char *text, char **ret, struct sw_err *err);
 
+/* "name:IP" or "name=IP", the address perhaps in brackets, to "IP name" as it is stored; heap. */
+int values_host(const char *text, char **ret, struct sw_err *err);
+
 /* The same as flag checks. */
 int values_check_pair(const char *text, struct sw_err *err);
 int values_check_mount(const char *text, struct sw_err *err);
@@ -63,5 +66,8 @@ int values_check_ratio(const char *text, struct sw_err *err);
 int values_check_filter(const char *text, struct sw_err *err);
 int values_check_env(const char *text, struct sw_err *err);
 int values_check_sysctl(const char *text, struct sw_err *err);
+int values_check_host(const char *text, struct sw_err *err);
+int values_check_ip(const char *text, struct sw_err *err);
+int values_check_word(const char *text, struct sw_err *err); /* not empty, no blanks */
 
 #endif

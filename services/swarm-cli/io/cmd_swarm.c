@@ -120,17 +120,35 @@ int cmd_join_token(struct cli *cli, const struct flags *flags)
 
 /* ---- info ---- */
 
+/* What the stored spec leaves out has the protocol's default. */
+static json_t *pools_json(const Swarm__ClusterSpec *spec)
+{
+    json_t *pools = json_array();
+    for (size_t i = 0; i < spec->n_default_addr_pools; i++)
+        json_array_append_new(pools, json_string(spec->default_addr_pools[i]));
+    if (spec->n_default_addr_pools == 0)
+        json_array_append_new(pools, json_string("10.0.0.0/8"));
+    return pools;
+}
+
 static json_t *cluster_json(const Swarm__ClusterGetReply *reply)
 {
     const Swarm__Cluster *cluster = reply->cluster;
     char created[64];
     objects_time(cluster->meta->created_ns, created, sizeof created);
-    return json_pack("{s:s,s:{s:I},s:s,s:{s:{s:I},s:{s:I},s:{s:I}},s:{s:I,s:I,s:s}}", "ID", cluster->id, "Version", "Index",
-                     (json_int_t)cluster->meta->version, "CreatedAt", created, "Spec", "Orchestration",
-                     "TaskHistoryRetentionLimit", (json_int_t)cluster->spec->task_history_limit, "Dispatcher", "HeartbeatPeriod",
-                     (json_int_t)cluster->spec->dispatcher_heartbeat_ns, "CAConfig", "NodeCertExpiry",
-                     (json_int_t)cluster->spec->node_cert_expiry_ns, "Raft", "Term", (json_int_t)reply->raft_term, "Index",
-                     (json_int_t)reply->raft_index, "Leader", reply->leader_id != NULL ? reply->leader_id : "");
+    json_t *object =
+        json_pack("{s:s,s:{s:I},s:s,s:{s:{s:I},s:{s:I},s:{s:I}},s:{s:I,s:I,s:s}}", "ID", cluster->id, "Version", "Index",
+                  (json_int_t)cluster->meta->version, "CreatedAt", created, "Spec", "Orchestration", "TaskHistoryRetentionLimit",
+                  (json_int_t)cluster->spec->task_history_limit, "Dispatcher", "HeartbeatPeriod",
+                  (json_int_t)cluster->spec->dispatcher_heartbeat_ns, "CAConfig", "NodeCertExpiry",
+                  (json_int_t)cluster->spec->node_cert_expiry_ns, "Raft", "Term", (json_int_t)reply->raft_term, "Index",
+                  (json_int_t)reply->raft_index, "Leader", reply->leader_id != NULL ? reply->leader_id : "");
+    json_object_set_new(object, "DefaultAddrPool", pools_json(cluster->spec));
+    json_object_set_new(object, "SubnetSize", json_integer(cluster->spec->subnet_size));
+    json_object_set_new(object, "DataPathPort", json_integer(cluster->spec->data_path_port));
+    json_object_set_new(json_object_get(object, "Spec"), "EncryptionConfig",
+                        json_pack("{s:b}", "AutoLockManagers", (int)cluster->spec->autolock));
+    return object;
 }
 
 static const char *without_scheme(const char *address)

@@ -26,6 +26,9 @@ static const char *const creates[] = {
     "--name web --stop-grace-period 1m --cap-add net_admin --cap-add ALL --cap-drop CAP_CHOWN --sysctl a.b=1 --ulimit nofile=5:6 "
     "i",
     "--name web --entrypoint sh i@sha256:0123456789012345678901234567890123456789012345678901234567890123",
+    "--name web --group g --group 7 --group g --oom-score-adj -500 --host a:1.2.3.4 --host b=::1 --host c:[fe80::2] i",
+    "--name web --dns 9.9.9.9 --dns 2001:db8::1 --dns-search example.org --dns-option ndots:2 i",
+    "--name web --oom-score-adj 1001 i",
     "--name web --mode global --replicas 2 i",
     "--name web --mode global --replicas-max-per-node 2 i",
     "--name web --mode sometimes i",
@@ -49,12 +52,15 @@ static const char *const updates[] = {
     "--mount-add type=tmpfs,target=/new --mount-add type=tmpfs,target=/new web",
     "--cap-add SYS_TIME --cap-drop NET_ADMIN --sysctl-add n=2 --sysctl-rm k --ulimit-add core=0 --ulimit-rm nofile web",
     "--user= --hostname= --entrypoint= --limit-memory 0 web",
+    "--group-add b --group-add a --group-rm g --host-rm h --host-add i:9.9.9.9 --dns-rm 8.8.8.8 --dns-search-add x web",
+    "--host-rm h:2.2.2.2 --dns-option-add rotate --dns-add 1.1.1.1 --oom-score-adj 7 web",
     "--restart-delay 9s --update-delay 3s --rollback-monitor 1s web",
 };
 
 static const char *const base =
     "--name web --label a=1 --label old=1 -e A=1 -e B=2 --user u --constraint node.role==manager --mount type=tmpfs,target=/old "
-    "-p 80:80 --cap-add NET_ADMIN --sysctl k=1 --ulimit nofile=1:2 --limit-memory 8m --entrypoint run --update-delay 1s nginx:1 "
+    "-p 80:80 --cap-add NET_ADMIN --sysctl k=1 --ulimit nofile=1:2 --group g --host h:1.1.1.1 --host h:2.2.2.2 --dns 8.8.8.8 "
+    "--limit-memory 8m --entrypoint run --update-delay 1s nginx:1 "
     "go";
 
 static int parse(const char *line, bool create, struct flags *flags, char *copy)
