@@ -39,7 +39,7 @@ def make_image(path):
                      ("tmp", None), ("data", None), ("data/seed", b"seed\n")]),
               layer([("etc/.wh.gone", b""), ("hello", b"hi\n")])]
     config = {"architecture": "amd64", "os": "linux", "created": "2026-01-02T03:04:05Z",
-              "config": {"Env": ["A=1", "B=2"], "Cmd": ["/bin/sh", "-c", "echo default"], "WorkingDir": "/work/deep",
+              "config": {"Env": ["A=1", "B=2"], "Cmd": ["/bin/sh", "-c", "echo default"], "WorkingDir": "/some/deep",
                          "StopSignal": "SIGINT", "Volumes": {"/anon": {}}},
               "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(l).hexdigest() for l in layers]}}
     text = json.dumps(config).encode()
@@ -113,7 +113,7 @@ def test_ordinary(d, base):
     assert "code=4 oom=0" in d.until("exited basic")[-1]
     log = d.log("basic")
     assert log[0] == "uid=100(web) gid=101(web) groups=55(extra)", log[0]
-    assert log[1].startswith("/work/deep 1 3 ") or log[1].startswith("/work/deep 1  3 "), log[1]
+    assert log[1].startswith("/some/deep 1 3 ") or log[1].startswith("/some/deep 1  3 "), log[1]
     assert "hi" in log and "gone" not in log and "seed" in log and "oops" in log
     status = {l.split(":")[0]: l.split(":")[1].strip() for l in log if ":" in l}
     assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "0"
