@@ -81,4 +81,11 @@ s6_down() {
   s6-svscanctl -t "$scan" 2>/dev/null || return 0
   wait_for 20 "the supervisor of $scan to end" s6_gone "$scan" || pkill -9 -f "s6-(svscan|supervise).*$scan" || true
 }
-s6_gone() { ! s6-svscanctl -a "$1" 2>/dev/null; }
+# The scanner ends before those it started; a supervisor ends after its daemon.
+s6_gone() {
+  local dir
+  ! s6-svscanctl -a "$1" 2>/dev/null || return 1
+  for dir in "$1"/*/ "$1"/*/log/; do
+    [ ! -d "$dir/supervise" ] || ! s6-svok "$dir" 2>/dev/null || return 1
+  done
+}
