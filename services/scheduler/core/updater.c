@@ -289,15 +289,25 @@ static void complete(struct run *run)
         enter(run, SWARM__UPDATE_STATE__UPDATE_ROLLBACK_COMPLETED, "rollback completed");
 }
 
+/* A task with another spec, or two live ones: both of a start-first pair have the present spec when an update is taken back. */
+static bool slot_dirty(struct run *run, const struct slot *slot)
+{
+    size_t live = 0;
+    for (size_t i = 0; i < slot->count; i++) {
+        const Swarm__Task *task = slot->tasks[i];
+        live += task_live(task) ? 1 : 0;
+        bool counts = task_live(task) || (i + 1 == slot->count && restart_settled(run->service, slot));
+        if (counts && spec_dirty(run->check, task))
+            return true;
+    }
+    return live > 1;
+}
+
 static bool any_dirty(struct run *run, struct slot *const *slots, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < slots[i]->count; j++) {
-            const Swarm__Task *task = slots[i]->tasks[j];
-            bool counts = task_live(task) || (j + 1 == slots[i]->count && restart_settled(run->service, slots[i]));
-            if (counts && spec_dirty(run->check, task))
-                return true;
-        }
+        if (slot_dirty(run, slots[i]))
+            return true;
     return false;
 }
 
