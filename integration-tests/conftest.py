@@ -127,6 +127,10 @@ class Lab:
         """Process id of a task's container, on this machine."""
         return task["Status"]["ContainerStatus"]["PID"]
 
+    def task_links(self, node):
+        """Lines of the node's links that lead to tasks: the ports of its task bridge."""
+        return self.on(node, "ip", "-o", "link", "show", "master", "swarm0", check=False).stdout.splitlines()
+
     def exec(self, task, *argv, **kwargs):
         """Run a command of the image in a task's namespaces."""
         return run("nsenter", "-t", self.pid(task), "-m", "-n", "-p", "-u", "-i", "--", *argv, **kwargs)

@@ -132,12 +132,12 @@ def test_nothing_is_left_of_a_removed_service(lab1, service):
     lab1.create(service, "--replicas", "3")
     tasks = lab1.tasks(service)
     pids = [lab1.pid(t) for t in tasks]
+    assert len(lab1.task_links("m1")) == 3
     lab1.remove(service)
 
     def clean():
         left = run("find", "/sys/fs/cgroup", "-type", "d", "-path", "*swarm*", check=False).stdout
-        links = lab1.on("m1", "ip", "-o", "link").stdout
-        return (not any(t["ID"] in left for t in tasks) and links.count("veth") == 0 and
+        return (not any(t["ID"] in left for t in tasks) and not lab1.task_links("m1") and
                 not any(pathlib.Path(f"/proc/{p}").exists() for p in pids) and
                 not any((lab1.state("m1") / "agent/containers" / t["ID"]).exists() for t in tasks))
     wait_for(clean, "processes, cgroups, links and bundles gone")
